@@ -8,6 +8,7 @@ mod business_events;
 mod business_invoices;
 mod channels;
 mod collections;
+mod console;
 mod contracts;
 mod costs;
 mod data_folder;

@@ -45,6 +45,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use domain::ports::Principal;
 use events::CommunicationId;
 use problem::{Problem, ProblemKind};
 use query::QueryParams;
@@ -69,24 +70,35 @@ type Shared = State<Arc<Api>>;
 /// The tenant's HTTP interface.
 pub fn router(api: Arc<Api>) -> Router {
     let add = |router: Router<Arc<Api>>, route: &Route| router.route(route.path, (route.handler)());
-    let (public, protected): (Vec<&Route>, Vec<&Route>) = ROUTES.iter().partition(|route| route.access.is_none());
-    let protected = protected
-        .into_iter()
-        .fold(Router::new(), add)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
+    let public = ROUTES.iter().filter(|route| route.access.is_none());
+    let protected = protected().layer(axum::middleware::from_fn_with_state(api.clone(), authenticate));
     // The documents describe the table, so they are not part of it.
     let documents = Router::new()
         .route("/docs", get(openapi::page))
         .route("/api/openapi.json", get(openapi::openapi))
         .route("/api/collection.json", get(openapi::postman));
     public
-        .into_iter()
         .fold(documents, add)
         .method_not_allowed_fallback(method_not_allowed)
         .merge(protected)
         .fallback(route_not_found)
         .with_state(api)
+}
+
+/// The same interface inside of a process, for requests that carry a [`Principal`] as an extension: a person who is
+/// signed in to the console. No request from outside can carry one.
+pub fn router_for_principals(api: Arc<Api>) -> Router {
+    protected()
+        .layer(axum::middleware::from_fn_with_state(api.clone(), admit_principal))
+        .fallback(route_not_found)
+        .with_state(api)
+}
+
+/// The routes that need a caller.
+fn protected() -> Router<Arc<Api>> {
+    let add = |router: Router<Arc<Api>>, route: &Route| router.route(route.path, (route.handler)());
+    let routes = ROUTES.iter().filter(|route| route.access.is_some());
+    routes.fold(Router::new(), add).method_not_allowed_fallback(method_not_allowed)
 }
 
 fn not_found() -> Problem {
@@ -116,13 +128,13 @@ pub fn problem_text(slug: &str) -> Option<String> {
     Some(format!("# {page}"))
 }
 
-async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> Result<Response, Problem> {
+async fn authenticate(State(api): Shared, request: Request, next: Next) -> Result<Response, Problem> {
     let missing = "Send an API key: `Authorization: Bearer td_…`.";
     let key = credential(request.headers()).ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, missing))?;
     let (principal, key_hash) = match &api.issuer {
         Some(issuer) if tokens::is_token(key) => {
             let user = issuer.principal(key, api.app.host.now()).await?;
-            let hash = application::hash::key_hash(&format!("{} {}", user.tenant, user.actor_id()));
+            let hash = user_hash(&user);
             (user, hash)
         }
         _ => {
@@ -131,7 +143,29 @@ async fn authenticate(State(api): Shared, mut request: Request, next: Next) -> R
             (principal.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, UNKNOWN_KEY))?, hash)
         }
     };
-    api.requests.allow(&*api.app.limits, &key_hash, api.app.host.now()).await?;
+    admit(&api, principal, &key_hash, request, next).await
+}
+
+async fn admit_principal(State(api): Shared, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let missing = || Problem::new(ProblemKind::Unauthenticated, "Nobody is signed in.");
+    let principal = request.extensions_mut().remove::<Principal>().ok_or_else(missing)?;
+    let hash = user_hash(&principal);
+    admit(&api, principal, &hash, request, next).await
+}
+
+fn user_hash(user: &Principal) -> String {
+    application::hash::key_hash(&format!("{} {}", user.tenant, user.actor_id()))
+}
+
+/// Checks the rate of the caller, and their permission by the table of routes.
+async fn admit(
+    api: &Api,
+    principal: Principal,
+    key_hash: &str,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    api.requests.allow(&*api.app.limits, key_hash, api.app.host.now()).await?;
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let caller = headers::caller(principal, request.headers());
     // A route that the table does not list is refused, even if the router has a handler for it.

@@ -19,7 +19,6 @@ use futures_util::future::join;
 use crate::debts::Debts;
 use crate::fallback::FallbackRun;
 use crate::not_built::{FileFault, NotBuilt};
-use crate::spend::CapReached;
 use crate::throttle::{Admission, BatchThrottle};
 use crate::{Deadline, DeliverError, DeliverHandler, current_priority};
 
@@ -88,9 +87,9 @@ impl DeliveryRun<'_> {
                             loaded = executor.load(key).await?;
                             continue;
                         }
-                        Err(CapReached) => {
+                        Err(reason) => {
                             throttle.release_token(&provider.config().id, priority).await;
-                            Command::Suppress(SuppressReason::SpendCapReached)
+                            Command::Suppress(reason)
                         }
                     }
                 }

@@ -5,7 +5,7 @@ use application::spend::{DailySpend, SpendError};
 use domain::communication::Communication;
 use domain::ports::{OutboundMessage, Provider, StoreError};
 use domain::prices::Cost;
-use events::Mode;
+use events::{Mode, SuppressReason};
 
 use crate::DeliverHandler;
 use crate::delivery::DeliveryRun;
@@ -13,17 +13,15 @@ use crate::delivery::DeliveryRun;
 /// What was counted for an attempt.
 pub(crate) type Counted = Option<Cost>;
 
-/// The step would pass the cap.
-pub(crate) struct CapReached;
-
 impl DeliveryRun<'_> {
-    /// Counts the cost of a fallback step that was not tried yet.
+    /// Counts the cost of a fallback step that was not tried yet. Returns why it must not be sent if it would pass the
+    /// cap.
     pub async fn charge_step(
         &self,
         communication: &Communication,
         outbound: &OutboundMessage,
         provider: &dyn Provider,
-    ) -> Result<Result<Counted, CapReached>, StoreError> {
+    ) -> Result<Result<Counted, SuppressReason>, StoreError> {
         if communication.request.fallback_of.is_none() || communication.attempts > 0 {
             return Ok(Ok(None));
         }
@@ -34,7 +32,7 @@ impl DeliveryRun<'_> {
         let cap = configs.limits.daily_spend_caps.get(&cost.currency).copied();
         match self.daily_spend(communication.request.mode).charge(&cost, cap).await {
             Ok(()) => Ok(Ok(Some(cost))),
-            Err(SpendError::CapReached(_)) => Ok(Err(CapReached)),
+            Err(SpendError::CapReached(_)) => Ok(Err(SuppressReason::SpendCapReached)),
             Err(SpendError::Store(error)) => Err(error),
         }
     }

@@ -156,7 +156,9 @@ fn spawn_http(
 ) {
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
-    let router: Router = api::router(Arc::new(wiring.api(app.clone(), options)))
+    let api = Arc::new(wiring.api(app.clone(), options));
+    let router: Router = api::router(api.clone())
+        .merge(console::router(Arc::new(wiring.console(api))))
         .merge(webhook::router(webhook))
         .merge(pages::router(Arc::new(wiring.pages())))
         .merge(dev::router(Arc::new(wiring.dev(app))))

@@ -228,6 +228,7 @@ fn banner(local: &Local, start: &Start) -> String {
     let body = r#"{"channel":"email","type":"invoice","recipientContact":"delivered@sim.test","templateId":"tpl_invoice_email","templateVariables":{"customerName":"Ada","invoiceNumber":"INV-1","amount":1500,"businessName":"Acme"}}"#;
     format!(
         "tidings: nothing leaves this machine
+  Console   {url}/  (no sign-in on this machine)
   API       {url}/api         key  {DEV_KEY}
   Inbox     {url}/_dev/inbox  what the simulated providers received
   Data      {location}{clock}

@@ -13,9 +13,10 @@ use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use application::settings::DeploymentProviderConfig;
 use application::templates::TemplateCache;
+use console::{Console, LocalSession, Sessions};
 use dead_letter::DeadLetterHandler;
 use deliver::{DeliverHandler, WorkerCache};
-use domain::ports::{Provider, ProviderConfig, ProviderFactory};
+use domain::ports::{Principal, Provider, ProviderConfig, ProviderFactory};
 use domain::provider::{InvalidSetting, ProviderKind};
 use events::{Mode, RateLimit};
 use infra::embedded::{
@@ -167,6 +168,17 @@ impl Wiring {
                 let url = jwt.keys_url.clone();
                 jwt.connect(Arc::new(HttpJwksSource { client: http_client(), url }))
             }),
+        }
+    }
+
+    /// Everybody who reaches this process is its developer.
+    pub fn console(&self, api: Arc<Api>) -> Console {
+        let tenant = DEV_TENANT.parse().expect("the name of a tenant");
+        let principal = Principal { is_user: true, ..Principal::admin(tenant, "developer", Mode::Test) };
+        Console {
+            api: api::router_for_principals(api),
+            sessions: Sessions::Local(LocalSession::new(principal, &*self.clock)),
+            host: self.clock.clone(),
         }
     }
 

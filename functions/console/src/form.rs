@@ -1,0 +1,83 @@
+//! Forms and addresses, as the browser sends them.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+
+use crate::refusal::Refusal;
+use crate::session::{Visit, is_token};
+
+/// Maximum size of a form, in bytes. Its content is percent-encoded.
+const MAX_FORM: usize = 1024 * 1024;
+/// The field with the session's token.
+pub const TOKEN: &str = "_token";
+
+/// Names and values, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads the query of an address.
+    pub fn of_query(query: Option<&str>) -> Fields {
+        Fields(form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    /// The value of a field without white space around it, or nothing.
+    pub fn get(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// The value of a field as it was typed.
+    pub fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether a field has this value.
+    pub fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name) == value
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        !self.get(name).is_empty()
+    }
+
+    /// The same address with other values. An empty value removes the parameter.
+    pub fn with<'a>(&'a self, changes: &[(&'a str, &'a str)]) -> String {
+        let kept = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let kept = kept.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        let pairs = kept.chain(changes.iter().copied()).filter(|(_, value)| !value.is_empty());
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        format!("?{query}")
+    }
+}
+
+/// A form of one of our own pages.
+pub struct Form(pub Fields);
+
+impl<S: Sync> FromRequest<S> for Form {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let visit = request.extensions().get::<Visit>().cloned();
+        let bytes = to_bytes(request.into_body(), MAX_FORM).await;
+        let bytes = bytes.map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 1 MB."))?;
+        let fields = Fields(form_urlencoded::parse(&bytes).into_owned().collect());
+        if !visit.is_some_and(|visit| is_token(&visit, fields.get(TOKEN))) {
+            let detail = "This form is from an earlier session. Reload the page and send it again.";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
+        }
+        Ok(Form(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_their_other_parameters() {
+        let fields = Fields::of_query(Some("status=failed&q=a%20b&cursor=x"));
+        assert_eq!(fields.with(&[("cursor", ""), ("status", "sent")]), "?q=a+b&status=sent");
+        assert_eq!((fields.get("q"), fields.get("none")), ("a b", ""));
+    }
+}

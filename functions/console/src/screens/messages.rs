@@ -1,0 +1,118 @@
+//! Messages: what happened to the one I am looking for?
+
+use askama::Template;
+use axum::extract::RawQuery;
+use axum::http::Method;
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::form::Fields;
+use crate::refusal::Refusal;
+use crate::session::Visit;
+use crate::shell::{Page, Shell};
+use crate::show::{self, ChannelName, Reach};
+use crate::time::{self, Clock, Time};
+use crate::words::{self, CHANNELS, STATUSES, StatusWord, TYPES};
+
+/// The filters, as the address and the API name them, with what a chip says before the value.
+const FILTERS: [(&str, &str); 7] = [
+    ("channel", ""),
+    ("status", ""),
+    ("type", ""),
+    ("recipientId", "recipient "),
+    ("entityId", "about "),
+    ("from", "from "),
+    ("to", "to "),
+];
+/// How many messages a page shows.
+const PAGE_SIZE: &str = "50";
+
+#[derive(Template)]
+#[template(path = "messages.html")]
+struct MessagesPage {
+    shell: Shell,
+    count: String,
+    rows: Vec<MessageRow>,
+    filters: Fields,
+    chips: Vec<Chip>,
+    /// The address of the next page.
+    older: Option<String>,
+    is_first: bool,
+}
+
+impl Page for MessagesPage {}
+
+/// One filter that can be removed.
+struct Chip {
+    label: String,
+    without: String,
+}
+
+/// A message in a list.
+pub struct MessageRow {
+    pub id: String,
+    pub status: StatusWord,
+    pub detail: String,
+    pub reach: Reach,
+    pub name: String,
+    pub contact: String,
+    pub subject: String,
+    pub kind: String,
+    pub channel: ChannelName,
+    pub accepted: Option<Time>,
+}
+
+impl MessageRow {
+    pub fn of(row: &Value, clock: &Clock) -> MessageRow {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let (name, contact) = (text("recipientName"), text("recipientContact"));
+        let (name, contact) = if name.is_empty() { (contact, text("recipientId")) } else { (name, contact) };
+        let kind = words::kind(&text("type"));
+        MessageRow {
+            id: text("id"),
+            status: words::status(row),
+            detail: words::detail(row, clock),
+            reach: Reach(words::reach(row)),
+            name: if name.is_empty() { "Erased".to_owned() } else { name },
+            contact,
+            subject: Some(text("subject")).filter(|subject| !subject.is_empty()).unwrap_or_else(|| kind.clone()),
+            kind,
+            channel: ChannelName(text("channel")),
+            accepted: clock.short(&text("createdAt")),
+        }
+    }
+}
+
+pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let filters = Fields::of_query(query.as_deref());
+    let parameters = FILTERS.iter().map(|(name, _)| (*name, filters.get(name)));
+    let parameters = parameters.chain([("cursor", filters.get("cursor")), ("size", PAGE_SIZE)]);
+    let found = visit.api.call(Method::GET, "/api/communications").query(parameters).send().await?.body;
+    let clock = visit.clock();
+    let rows = found["results"].as_array().into_iter().flatten().map(|row| MessageRow::of(row, &clock)).collect();
+    let count = time::number(found["count"].as_u64().unwrap_or(0));
+    let about = if found["countIsEstimate"] == true { "About " } else { "" };
+    let page = MessagesPage {
+        shell: visit.shell("Messages", "messages"),
+        count: format!("{about}{count}"),
+        rows,
+        chips: chips(&filters),
+        older: found["nextCursor"].as_str().map(|cursor| filters.with(&[("cursor", cursor)])),
+        is_first: !filters.has("cursor"),
+        filters,
+    };
+    Ok(page.respond())
+}
+
+fn chips(filters: &Fields) -> Vec<Chip> {
+    let given = FILTERS.iter().filter(|(name, _)| filters.has(name));
+    let chip = |(name, before): &(&'static str, &str)| {
+        let value = filters.get(name);
+        let word =
+            |table: &[(&str, &str)]| table.iter().find(|(id, _)| *id == value).map(|(_, word)| (*word).to_owned());
+        let word = word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES));
+        let label = format!("{before}{}", word.unwrap_or_else(|| value.to_owned()));
+        Chip { label, without: filters.with(&[(name, ""), ("cursor", "")]) }
+    };
+    given.map(chip).collect()
+}

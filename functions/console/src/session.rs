@@ -1,0 +1,139 @@
+//! Who is signed in, and how they want to see pages.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use domain::ports::{ClockAndRng, Principal};
+use events::Timestamp;
+use jiff::tz::TimeZone;
+use subtle::ConstantTimeEq;
+
+use crate::Console;
+use crate::api_client::ApiClient;
+use crate::refusal::Refusal;
+use crate::shell::{Shell, Theme};
+use crate::time::Clock;
+
+/// How people sign in.
+pub enum Sessions {
+    /// On one machine: everybody who reaches the loopback address is signed in.
+    Local(LocalSession),
+}
+
+/// The only session of a process on one machine.
+pub struct LocalSession {
+    principal: Principal,
+    /// The name of the business.
+    business: String,
+    form_token: String,
+}
+
+impl LocalSession {
+    pub fn new(principal: Principal, host: &dyn ClockAndRng) -> LocalSession {
+        let mut form_token = String::new();
+        for _ in 0..2 {
+            let _ = write!(form_token, "{:016x}", host.random());
+        }
+        LocalSession { business: principal.tenant.to_string(), principal, form_token }
+    }
+}
+
+/// One request of a person who is signed in.
+#[derive(Clone)]
+pub struct Visit {
+    pub api: ApiClient,
+    pub now: Timestamp,
+    pub zone: TimeZone,
+    pub theme: Option<Theme>,
+    pub business: String,
+    /// Every form sends it back, so that pages of other sites cannot send forms.
+    pub form_token: String,
+    /// A random name for each page: the idempotency key of its form.
+    pub form_key: String,
+}
+
+impl Visit {
+    /// How times are shown to the reader.
+    pub fn clock(&self) -> Clock {
+        Clock { now: self.now, zone: self.zone.clone() }
+    }
+
+    /// The frame of a page. `section` is its entry in the navigation.
+    pub fn shell(&self, title: &str, section: &'static str) -> Shell {
+        Shell {
+            title: title.to_owned(),
+            section,
+            business: self.business.clone(),
+            mode: self.api.principal.mode,
+            theme: self.theme,
+            form_token: self.form_token.clone(),
+            refresh_s: None,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let visit = parts.extensions.get::<Visit>().cloned();
+        visit.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "Nobody is signed in."))
+    }
+}
+
+/// A cookie of a request.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|value| value.split(';')).find_map(|cookie| {
+        let (given, value) = cookie.trim().split_once('=')?;
+        (given == name).then_some(value)
+    })
+}
+
+/// Lets only people in who are signed in, and only forms of our own pages.
+pub async fn require(
+    State(console): State<Arc<Console>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Infallible> {
+    let Sessions::Local(session) = &console.sessions;
+    let headers = request.headers();
+    let zone = cookie(headers, "zone").map(|zone| zone.replace("%2F", "/"));
+    let zone = zone.and_then(|zone| TimeZone::get(&zone).ok()).unwrap_or(TimeZone::UTC);
+    let visit = Visit {
+        api: ApiClient { api: console.api.clone(), principal: session.principal.clone() },
+        now: console.host.now(),
+        zone,
+        theme: cookie(headers, "theme").and_then(Theme::parse),
+        business: session.business.clone(),
+        form_token: session.form_token.clone(),
+        form_key: format!("console-{:032x}", console.host.random()),
+    };
+    if !is_from_our_page(request.method(), headers) {
+        return Ok(refuse_foreign());
+    }
+    request.extensions_mut().insert(visit);
+    Ok(next.run(request).await)
+}
+
+/// A browser says whether a form is of our own page. Where it does not, the form's token decides.
+fn is_from_our_page(method: &Method, headers: &HeaderMap) -> bool {
+    let is_safe = matches!(*method, Method::GET | Method::HEAD);
+    let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
+    is_safe || matches!(site, None | Some("same-origin"))
+}
+
+fn refuse_foreign() -> Response {
+    (StatusCode::FORBIDDEN, "This form was not sent by a page of the console.").into_response()
+}
+
+/// Whether a form is from a page of this session.
+pub fn is_token(visit: &Visit, given: &str) -> bool {
+    visit.form_token.as_bytes().ct_eq(given.as_bytes()).into()
+}

@@ -1,0 +1,82 @@
+//! The console's pages, as a browser without scripts sees them.
+
+use reqwest::StatusCode;
+use serde_json::json;
+use tests::server::{TestServer, email};
+
+struct Seen {
+    status: StatusCode,
+    html: String,
+}
+
+async fn page(server: &TestServer, path: &str) -> Seen {
+    let response = server.client.get(format!("{}{path}", server.local.url)).send().await.expect("an answer");
+    let policy = response.headers()["content-security-policy"].to_str().expect("text").to_owned();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe-inline"), "{path}: {policy}");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    let status = response.status();
+    let html = response.text().await.expect("text");
+    assert_eq!(html.matches("<h1").count(), 1, "{path} has one heading");
+    assert!(!html.contains(" style=") && !html.contains(" onclick="), "{path} has nothing inline");
+    Seen { status, html }
+}
+
+fn token_of(html: &str) -> String {
+    let (_, rest) = html.split_once(r#"name="_token" value=""#).expect("a form");
+    rest.split('"').next().expect("a token").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_found_and_followed() {
+    let server = TestServer::new().await;
+    let empty = page(&server, "/messages").await;
+    assert!(empty.html.contains("No messages yet"), "{}", empty.html);
+    let mut body = email("opened@sim.test");
+    body["recipientName"] = json!("<script>alert(1)</script> Ada");
+    let id = server.send(body).await;
+    server.until_status(&id, "opened").await;
+
+    let list = page(&server, "/messages?status=opened").await;
+    assert!(list.html.contains(&format!("/messages/{id}")), "{}", list.html);
+    assert!(list.html.contains("&#60;script&#62;alert(1)") && !list.html.contains("<script>alert"), "{}", list.html);
+    let none = page(&server, "/messages?status=bounced").await;
+    assert!(none.html.contains("No messages match these filters"), "{}", none.html);
+
+    let shown = page(&server, &format!("/messages/{id}")).await;
+    for part in ["Opened by", "Attempt 1 via SendGrid", ", reported by SendGrid", "As the recipient saw it"] {
+        assert!(shown.html.contains(part), "{part}: {}", shown.html);
+    }
+    let mail = server.client.get(format!("{}/messages/{id}/mail", server.local.url)).send().await.expect("an answer");
+    assert!(mail.headers()["content-security-policy"].to_str().expect("text").starts_with("sandbox;"));
+    let overview = page(&server, "/").await;
+    assert!(overview.html.contains("Everything is running normally"), "{}", overview.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_need_the_token_of_a_page_and_change_the_message() {
+    let server = TestServer::new().await;
+    let mut later = email("ada@example.com");
+    later["scheduledAt"] = json!("2027-06-01T09:00:00Z");
+    let id = server.send(later).await;
+    let path = format!("{}/messages/{id}/cancel", server.local.url);
+    let forged = server.client.post(&path).form(&[("_token", "0")]).send().await.expect("an answer");
+    assert_eq!(forged.status(), StatusCode::FORBIDDEN);
+    let shown = page(&server, &format!("/messages/{id}")).await;
+    let token = token_of(&shown.html);
+    let foreign = server.client.post(&path).header("sec-fetch-site", "cross-site").form(&[("_token", &token)]);
+    assert_eq!(foreign.send().await.expect("an answer").status(), StatusCode::FORBIDDEN);
+    let done = server.client.post(&path).form(&[("_token", &token)]).send().await.expect("an answer");
+    let html = done.text().await.expect("text");
+    assert!(html.contains("Cancelled: ") && html.contains("By Developer") || html.contains("By developer"), "{html}");
+    assert_eq!(server.communication(&id).await.text("/status"), "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_said_in_the_consoles_words() {
+    let server = TestServer::new().await;
+    let missing = page(&server, "/messages/com_01a22740947473f1ac5c1370faa09549").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert!(missing.html.contains("There is nothing here"), "{}", missing.html);
+    let wrong = page(&server, "/messages?status=unheard-of").await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}
