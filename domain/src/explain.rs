@@ -260,6 +260,11 @@ fn requested(request: &CommunicationRequest, actor: &str) -> EventDescription {
         ("inDoubt", request.in_doubt.as_str().to_owned()),
         ("maxAttempts", request.max_attempts.to_string()),
     ];
+    let text = match &request.without_document {
+        Some(why) => format!("{text} It has no document: {}.", without_document(why)),
+        None => text,
+    };
+    inputs.extend(request.without_document.iter().map(|why| ("withoutDocument", why.clone())));
     inputs.extend(request.template.as_ref().map(|t| ("template", format!("{} v{}", t.id, t.version))));
     inputs.extend(schedule.map(|id| ("schedule", id.to_owned())));
     inputs.extend(request.resend_of.map(|id| ("resendOf", id.to_string())));
@@ -267,6 +272,19 @@ fn requested(request: &CommunicationRequest, actor: &str) -> EventDescription {
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
     inputs.extend(steps.map(|step| ("fallback", step.channel.as_str().to_owned())));
     ("accepted".to_owned(), text, inputs)
+}
+
+fn without_document(why: &str) -> &str {
+    match why {
+        "no_document" => "there was neither a document nor lines to print",
+        "no_glyph" => "a character of the invoice has no glyph in our fonts",
+        "too_many_lines" => "the invoice has too many lines to print",
+        "unknown_attachment" => "there is no uploaded file of this id",
+        "not_uploaded" => "the file of this id was not uploaded yet",
+        "refused" => "the uploaded file differed from its announcement",
+        "not_public" => "its address is not a public https address",
+        other => other,
+    }
 }
 
 fn fallback_trigger(reason: FallbackTrigger) -> &'static str {

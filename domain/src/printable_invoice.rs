@@ -1,5 +1,6 @@
 //! An invoice as it is printed: its content, and the texts that a document in the customer's language shows.
 
+use async_trait::async_trait;
 use fixed_decimal::Decimal;
 use icu_decimal::DecimalFormatter;
 use icu_locale::Locale;
@@ -18,6 +19,9 @@ const MAX_ADDRESS_LINES: usize = 6;
 
 /// Maximum number of characters of a printed number, name or line of an address.
 const MAX_NAME: usize = 120;
+
+/// Maximum number of characters of the number in the name of a file.
+const MAX_FILE_NUMBER: usize = 80;
 
 /// Maximum number of characters of a printed description.
 const MAX_DESCRIPTION: usize = 300;
@@ -49,12 +53,13 @@ pub struct Party {
     pub address: Vec<String>,
 }
 
+/// One line. What is `None` is left blank.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvoiceLine {
     pub description: String,
-    pub quantity: Decimal,
-    pub unit_price: i64,
-    pub amount: i64,
+    pub quantity: Option<Decimal>,
+    pub unit_price: Option<i64>,
+    pub amount: Option<i64>,
 }
 
 /// Why an invoice cannot be printed.
@@ -88,13 +93,22 @@ impl PrintError {
 }
 
 /// Prints invoices.
+#[async_trait]
 pub trait InvoicePrinter: Send + Sync {
     /// Returns the PDF of an invoice. The same invoice always has the same bytes.
     ///
     /// # Errors
     ///
     /// [`PrintError`] says which part of the invoice cannot be printed. Another attempt fails in the same way.
-    fn print(&self, invoice: &PrintableInvoice) -> Result<Vec<u8>, PrintError>;
+    async fn print(&self, invoice: PrintableInvoice) -> Result<Vec<u8>, PrintError>;
+}
+
+/// The name of an invoice's file. Characters of the number that a name cannot have become hyphens.
+pub fn file_name(number: &str) -> String {
+    let kept: String = number.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let words: Vec<&str> = kept.split(' ').filter(|word| !word.is_empty()).collect();
+    let number: String = words.join("-").chars().take(MAX_FILE_NUMBER).collect();
+    if number.is_empty() { "invoice.pdf".to_owned() } else { format!("invoice-{number}.pdf") }
 }
 
 /// The texts of a printed invoice, formatted and of limited length.
@@ -145,8 +159,10 @@ impl InvoiceTexts {
         details.push((words.currency, invoice.currency.clone()));
         let row = |line: &InvoiceLine| {
             let description = printable(&line.description, MAX_DESCRIPTION);
-            let quantity = printable(&numbers.format(&line.quantity).to_string(), MAX_NAME);
-            Ok([description, quantity, money(line.unit_price)?, money(line.amount)?])
+            let quantity = line.quantity.as_ref().map(|quantity| numbers.format(quantity).to_string());
+            let quantity = printable(&quantity.unwrap_or_default(), MAX_NAME);
+            let amount = |amount: Option<i64>| amount.map_or(Ok(String::new()), money);
+            Ok([description, quantity, amount(line.unit_price)?, amount(line.amount)?])
         };
         let mut totals = vec![(words.total, money(invoice.total)?)];
         if invoice.paid != 0 {
@@ -267,9 +283,9 @@ mod tests {
             customer: Party { name: "Bea".to_owned(), address: vec!["  ".to_owned(), "Madrid".to_owned()] },
             lines: vec![InvoiceLine {
                 description: "Rope".to_owned(),
-                quantity: "1250.5".parse().expect("a number"),
-                unit_price: 199,
-                amount: 248_850,
+                quantity: Some("1250.5".parse().expect("a number")),
+                unit_price: Some(199),
+                amount: Some(248_850),
             }],
             total: 248_850,
             paid: 48_850,
@@ -293,6 +309,31 @@ mod tests {
         assert_eq!(spanish.rows, [["Rope", "1250,5", "1,99\u{a0}€", "2488,50\u{a0}€"].map(str::to_owned)]);
         assert_eq!(spanish.balance, ("Saldo pendiente", "2000,00\u{a0}€".to_owned()));
         assert_eq!(spanish.details[0], ("Fecha de emisión", "20 de noviembre de 2026".to_owned()));
+    }
+
+    #[test]
+    fn a_line_can_have_a_description_alone() {
+        let mut invoice = invoice("en");
+        invoice.lines =
+            vec![InvoiceLine { description: "Rope".to_owned(), quantity: None, unit_price: None, amount: None }];
+        assert_eq!(InvoiceTexts::new(&invoice).expect("texts").rows, [["Rope", "", "", ""].map(str::to_owned)]);
+    }
+
+    #[test]
+    fn every_number_gives_a_file_name() {
+        for (number, name) in [
+            ("INV-7", "invoice-INV-7.pdf"),
+            ("2027/01 (A)", "invoice-2027-01-A.pdf"),
+            ("../../etc/passwd", "invoice-etc-passwd.pdf"),
+            ("\u{202e}fdp.exe\0", "invoice-fdp-exe.pdf"),
+            ("Nº 7", "invoice-Nº-7.pdf"),
+            ("№/…", "invoice.pdf"),
+            ("請求書1", "invoice-請求書1.pdf"),
+        ] {
+            assert_eq!(file_name(number), name, "{number:?}");
+            assert_eq!(crate::file_name::last_segment(name), Some(name));
+        }
+        assert_eq!(file_name(&"9".repeat(500)).chars().count(), 92);
     }
 
     #[test]

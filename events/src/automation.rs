@@ -13,11 +13,28 @@ pub struct AutomationSettings {
     /// The code of the template. Absent means the one that is named as the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Whether an invoice without a document of its own is printed from its lines.
+    #[serde(skip_serializing_if = "is_default")]
+    pub render_invoices: bool,
+    /// Whether an invoice is not sent without its document.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub document_required: bool,
+}
+
+/// Whether invoices are printed, which is not stored.
+fn is_default(renders: &bool) -> bool {
+    *renders
 }
 
 impl Default for AutomationSettings {
     fn default() -> Self {
-        AutomationSettings { enabled: true, channels: None, template: None }
+        AutomationSettings {
+            enabled: true,
+            channels: None,
+            template: None,
+            render_invoices: true,
+            document_required: false,
+        }
     }
 }
 

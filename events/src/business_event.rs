@@ -75,6 +75,9 @@ pub struct ActOutcome {
     /// Why it was not carried out. Absent if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+    /// Why it was carried out without the document that was wanted, such as `no_glyph`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What happened to one event of another business system. Each event has its own stream.

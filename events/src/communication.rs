@@ -140,6 +140,9 @@ pub struct CommunicationRequest {
     /// what is owed when it is sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unless_settled: Vec<String>,
+    /// Why it has no document although one was wanted, such as `no_glyph`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_document: Option<String>,
     /// The only provider configuration to use, for a test send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,

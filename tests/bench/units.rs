@@ -103,6 +103,7 @@ pub async fn count() {
         has_sandbox: false,
         accounts: vec![domain::ports::Provider::config(&*ScriptedProvider::new("mock")).clone()],
         objects: files.clone(),
+        printer: None,
         host: host.clone(),
         contact_key: vec![7; 32],
         link_keys: LinkKeys::new(vec![8; 32]),

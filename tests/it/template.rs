@@ -252,3 +252,18 @@ fn a_flood_is_throttled_before_it_reaches_a_function() {
         assert!(policy.contains("Effect: Deny") && policy.contains(r#""aws:SecureTransport": "false""#), "{policy}");
     }
 }
+
+#[test]
+fn what_the_log_counts_has_an_alarm() {
+    let text = template();
+    for (metric, alarm, prefix) in
+        [("EventParked", "EventsParked", "ParksEvents"), ("NobodyHasRole", "NobodyHasRole", "FindsNobody")]
+    {
+        assert!(resource(&text, alarm).contains(&format!("MetricName: {metric}")));
+        for function in ["Api", "Intake", "Process"] {
+            let filter = resource(&text, &format!("{function}{prefix}"));
+            let pattern = format!(r#"FilterPattern: '{{ $.metric = "{metric}" }}'"#);
+            assert!(filter.contains(&pattern) && filter.contains(&format!("!Ref {function}Logs")), "{filter}");
+        }
+    }
+}

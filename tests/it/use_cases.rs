@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use application::business_events::{self, NewEvent, StoredEvent};
 use application::links::LinkKeys;
 use application::preferences::{self, PreferenceError, PreferenceFault, PreferredAddresses};
 use application::provider_configs::{self, NewProviderConfig, OrderFault, ProviderConfigChange, ProviderConfigError};
@@ -17,10 +18,11 @@ use application::templates::{
 };
 use application::{App, Caller};
 use domain::aggregate::AggregateId;
+use domain::business_event::EventStatus;
 use domain::ports::Principal;
 use domain::preferences::{DEFAULTS, PreferenceChange};
 use domain::provider_configs::{ProviderConfigState, TenantProviderConfig};
-use events::{Channel, MessageType, Mode, Role};
+use events::{Channel, IntakeChannel, MessageType, Mode, Role};
 use infra::embedded::Database;
 use infra::providers::{HttpClients, HttpProviderFactory};
 use serde_json::json;
@@ -58,6 +60,7 @@ impl UseCases {
             has_sandbox: false,
             accounts: Vec::new(),
             objects: objects(scratch.0.join("files")),
+            printer: None,
             host: host.clone(),
             contact_key: vec![7; 32],
             link_keys: LinkKeys::new(vec![8; 32]),
@@ -273,4 +276,32 @@ async fn use_cases_of_provider_configurations_need_the_permission() {
     assert!(provider_configs::kinds(&app, &operator).is_err());
     assert!(provider_configs::connect(&app, &admin, &config).await.is_ok());
     assert_eq!(provider_status::list(&app, &operator).await.expect("an operator sees their state").len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_whose_invoice_must_be_printed_is_left_to_a_function_with_a_printer() {
+    let UseCases { app, _scratch, .. } = UseCases::new();
+    let app = App { has_sandbox: true, ..app };
+    let caller = Caller::new(Principal::admin(tenant(), "erp", Mode::Test));
+    let sale = json!({
+        "sale": { "id": "1", "number": "INV-1", "date": "2027-01-10", "total": "5", "currency": "EUR",
+                  "lines": [{ "description": "Rope" }] },
+        "customer": { "id": "1", "email": "ada@example.com" },
+    });
+    let new = NewEvent {
+        source: "erp".to_owned(),
+        event_id: "1".to_owned(),
+        occurred_at: None,
+        via: IntakeChannel::Http,
+        stored: StoredEvent { kind: "sale.created".to_owned(), version: 1, data: sale },
+    };
+    let taken = business_events::receive(&app, &caller, new).await.expect("stored");
+    let left = business_events::handle(&app, &caller, taken).await.expect("left alone");
+    assert_eq!((left.event.status, left.event.acts.len()), (EventStatus::Received, 0));
+    let (_, wake) = business_events::find(&app, &caller, &left.id).await.expect("an event");
+    assert!(wake.is_some(), "its timer has it handled");
+    let app = App { printer: Some(Arc::new(pdf::PdfPrinter::default())), ..app };
+    let handled = business_events::handle(&app, &caller, left).await.expect("handled");
+    let sent = handled.event.acts.iter().find(|act| act.channel == Some(Channel::Email)).expect("an email");
+    assert_eq!((handled.event.status, &sent.skipped, &sent.note), (EventStatus::Handled, &None, &None));
 }

@@ -73,6 +73,8 @@ pub enum Bug {
     EventTimerLost,
     /// The data of a business event is not in the vault when the event is stored.
     EventDataLost,
+    /// The bytes of a printed invoice are not stored.
+    DocumentLost,
     /// An attempt is claimed although an invoice that it speaks of has changed.
     ClaimUnconditional,
     /// A message says what was owed before the payments.

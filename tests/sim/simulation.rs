@@ -92,6 +92,7 @@ impl Simulation {
             tenant_rate: None,
             has_sandbox: false,
             accounts: providers(world).iter().map(|provider| provider.config().clone()).collect(),
+            printer: Some(port.clone()),
             host: port.clone(),
             contact_key: vec![7; 32],
             link_keys: LinkKeys::new(vec![8; 32]),

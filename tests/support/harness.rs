@@ -468,6 +468,7 @@ pub fn request(now: Timestamp) -> CommunicationRequest {
         via: None,
         request_hash: "body-1".to_owned(),
         unless_settled: Vec::new(),
+        without_document: None,
         requested_by: "test".to_owned(),
         mode: Mode::Live,
     }

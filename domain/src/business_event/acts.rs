@@ -6,6 +6,7 @@ use events::{AutomationSettings, Channel, EntityRef, MessageType, RecipientType,
 use serde_json::Value;
 
 use super::data::{InvoiceChange, InvoiceData, PaymentData, StatedBalance, WantedChannels};
+use super::document::{DocumentAct, InvoiceFile};
 use super::person::{Contact, Person};
 use crate::preferences::Preferences;
 
@@ -42,8 +43,18 @@ pub struct SendAct {
     pub variables: Value,
     pub locale: Option<String>,
     pub entity: Option<EntityRef>,
+    /// The file of an invoice, for a channel that carries it.
+    pub document: Option<DocumentAct>,
     /// Such as `SYSTEM_low_stock`.
     pub requested_by: &'static str,
+}
+
+impl Act {
+    /// Whether an invoice is printed for it.
+    pub fn prints(&self) -> bool {
+        let is_printed = |document: &DocumentAct| matches!(document.file, InvoiceFile::Printed(_));
+        matches!(self, Act::Send(send) if send.document.as_ref().is_some_and(is_printed))
+    }
 }
 
 /// Facts about invoices. Their order does not matter.

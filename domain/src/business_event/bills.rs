@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::acts::{Act, Known, KnownPerson, SendAct, missing};
 use super::data::{InvoiceData, PaymentData};
+use super::document::{DocumentAct, document};
 use crate::invoice::InvoiceState;
 use crate::money::decimal;
 
@@ -15,10 +16,12 @@ struct Bill<'a> {
     name: [&'a str; 4],
     entity: EntityRef,
     variables: Value,
+    /// The file that emails have.
+    document: Option<DocumentAct>,
 }
 
 /// K1, K6 and K7: the invoice, to its customer.
-pub(super) fn invoice(invoice: &InvoiceData, known: &Known<'_>) -> Vec<Act> {
+pub fn invoice(invoice: &InvoiceData, known: &Known<'_>) -> Vec<Act> {
     let kind = MessageType::Invoice;
     let Some(customer) = known.people.first() else { return vec![skip(kind, None, None, "no_customer")] };
     let (Some(number), Some(total), Some(currency)) = (&invoice.number, invoice.total, &invoice.currency) else {
@@ -27,13 +30,17 @@ pub(super) fn invoice(invoice: &InvoiceData, known: &Known<'_>) -> Vec<Act> {
     if invoice.status.as_deref() == Some("draft") {
         return vec![skip(kind, Some(customer), None, "draft")];
     }
+    let settings = known.settings(kind);
+    let business_name = invoice.business_name.as_deref().unwrap_or(known.business_name);
+    let with = (settings.render_invoices, settings.document_required);
     let bill = Bill {
         kind,
+        document: Some(document(invoice, &customer.person, business_name, with)),
         name: ["invoice", known.source, &invoice.id, "sent"],
         entity: entity(&invoice.id),
         variables: json!({
             "customerName": customer.person.salutation(),
-            "businessName": invoice.business_name.as_deref().unwrap_or(known.business_name),
+            "businessName": business_name,
             "invoiceNumber": number,
             "amount": decimal(total, currency),
             "currency": currency,
@@ -57,6 +64,7 @@ pub(super) fn confirmation(payment: &PaymentData, invoices: &[InvoiceState], kno
     let first = payment.allocations.first().map_or("", |(invoice, _)| invoice);
     let bill = Bill {
         kind,
+        document: None,
         name: ["paid", known.source, &payment.id, "confirmed"],
         entity: entity(first),
         variables: json!({
@@ -113,6 +121,7 @@ impl Bill<'_> {
                 variables: self.variables.clone(),
                 locale: customer.person.locale.clone(),
                 entity: Some(self.entity.clone()),
+                document: self.document.clone().filter(|_| channel == Channel::Email),
                 requested_by: "SYSTEM_events",
             }))
         };

@@ -5,6 +5,7 @@ mod acts;
 mod aggregate;
 mod bills;
 mod data;
+mod document;
 mod envelope;
 mod mapping;
 mod person;
@@ -21,10 +22,12 @@ pub use acts::{Act, InvoiceFacts, Known, KnownPerson, PersonAct, SendAct};
 pub use aggregate::{
     BusinessEvent, BusinessEventState, Command, EventStatus, HandleEvent, MAX_TRIES, Received, Rejection,
 };
+pub use bills::invoice as invoice_messages;
 pub use data::{
     Document, EventData, InvitationData, InvoiceChange, InvoiceData, InvoiceLine, LowStockData, PaymentData,
     StatedBalance, StockItem, WantedChannels,
 };
+pub use document::{DocumentAct, InvoiceFile, NO_DOCUMENT};
 pub use envelope::{BusEnvelope, DEFAULT_SOURCE, Envelope, is_reserved, parse, parse_binary, parse_bus};
 pub use mapping::{Interpretation, Interpreted, built_in, interpret};
 pub use person::{Contact, Person};

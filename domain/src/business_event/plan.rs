@@ -131,6 +131,7 @@ fn invite(invitation: &InvitationData, known: &Known<'_>) -> Act {
         }),
         locale: user.person.locale.clone(),
         entity: None,
+        document: None,
         requested_by: "SYSTEM_events",
     }))
 }
@@ -197,6 +198,7 @@ fn stock_message(stock: &LowStockData, user: &KnownPerson, channel: Channel, to:
         }),
         locale: user.person.locale.clone(),
         entity: Some(EntityRef { kind: "lowStockAlert".to_owned(), id: Some(stock.alert.clone()) }),
+        document: None,
         requested_by: "SYSTEM_low_stock",
     }
 }

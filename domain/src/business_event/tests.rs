@@ -41,6 +41,7 @@ fn act(skipped: Option<&str>) -> ActOutcome {
         channel: None,
         reference: None,
         skipped: skipped.map(str::to_owned),
+        note: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod debtor;
 mod explain;
 mod next;
 mod notice;
+mod remind;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use notice::{
     Closed, Command as NoticeCommand, GATHER_LATE_MS, MAX_INVOICES, Notice, NoticeState, Rejection as NoticeRejection,
     key_of as notice_key, stream_name as notice_name,
 };
+pub use remind::{ReminderRefusal, remind_on};
 pub use settings::{
     CollectionsState, Command as SettingsCommand, Rejection as SettingsRejection, STREAM as SETTINGS_STREAM, defaults,
 };

@@ -174,7 +174,8 @@ pub(super) fn steps_to_come(
     Some(candidates.into_iter().map(|candidate| (candidate.step.id.clone(), candidate.day)).collect())
 }
 
-fn rest(
+/// Why there are no reminders. `None` if there may be.
+pub(super) fn rest(
     invoice: &InvoiceState,
     collections: &CollectionsState,
     settings: &CollectionSettings,

@@ -4,8 +4,8 @@ use events::{
 };
 
 use super::{
-    Closed, CollectionsState, DebtorState, MAX_INVOICES, Next, NoticeCommand, NoticeRejection, NoticeState, RestReason,
-    SentNotice, WaitReason, add_days, defaults, next, notice_name,
+    Closed, CollectionsState, DebtorState, MAX_INVOICES, Next, NoticeCommand, NoticeRejection, NoticeState,
+    ReminderRefusal, RestReason, SentNotice, WaitReason, add_days, defaults, next, notice_name, remind_on,
 };
 use crate::aggregate::Aggregate;
 use crate::invoice::tests::{after_at, issued, paid, record, reference, restart};
@@ -339,4 +339,36 @@ fn a_ladder_that_begins_again_reminds_tomorrow_with_the_step_of_then() {
     assert_eq!(case.does("2026-12-10T10:00"), None);
     let Next::Do { step, day, skipped, .. } = case.at("2026-12-11T09:00") else { panic!("not due") };
     assert_eq!((step.id.as_str(), day.to_string().as_str(), skipped.len()), ("d30", "2026-12-11", 2));
+}
+
+#[test]
+fn a_person_can_remind_by_a_step_that_is_not_done() {
+    let mut case = case();
+    let remind = |case: &Case, step: &str, now: &str| {
+        let day = remind_on(&case.invoice, &case.collections, &case.settings, &case.debtor, step, at(now));
+        day.map(|day| day.map(|day| day.to_string()))
+    };
+    let on = |day: &str| Ok(Some(day.to_owned()));
+    assert_eq!(remind(&case, "d7", "2026-11-03T12:00"), on("2026-11-03"), "it is not due yet, but a person decides");
+    assert_eq!(remind(&case, "d7", "2026-11-03T19:00"), on("2026-11-04"), "the day is over");
+    let steps = ["d1", "d7", "d30"].map(str::to_owned).to_vec();
+    assert_eq!(remind(&case, "d8", "2026-11-03T12:00"), Err(ReminderRefusal::UnknownStep(steps)));
+
+    let pause = Command::Pause { until: Some("2026-11-03".to_owned()), by: "ops".to_owned() };
+    let paused = Case { invoice: after_at(case.invoice.clone(), pause, at("2026-11-02T12:00")), ..self::case() };
+    assert_eq!(remind(&paused, "d7", "2026-11-03T12:00"), Err(ReminderRefusal::Wait(WaitReason::Paused)));
+    assert_eq!(remind(&paused, "d7", "2026-11-04T12:00"), on("2026-11-04"));
+    let settle = Command::Record { reference: reference(), facts: vec![paid("p1", 1000, 5)], collect_from: None };
+    let settled = Case { invoice: after_at(case.invoice.clone(), settle, at("2026-11-02T12:00")), ..self::case() };
+    assert_eq!(remind(&settled, "d7", "2026-11-03T12:00"), Err(ReminderRefusal::Rest(RestReason::Settled)));
+    let off = Case { collections: CollectionsState::default(), ..self::case() };
+    assert_eq!(remind(&off, "d7", "2026-11-03T12:00"), Err(ReminderRefusal::Rest(RestReason::Off)));
+
+    let trigger = Command::Trigger { step: "d7".to_owned(), day: "2026-11-03".to_owned(), notice: "ntc_1".to_owned() };
+    case.invoice = after_at(case.invoice, trigger, at("2026-11-03T12:00"));
+    assert_eq!(remind(&case, "d7", "2026-11-03T12:01"), Ok(None), "it is under way");
+    assert_eq!(remind(&case, "d30", "2026-11-03T12:01"), Err(ReminderRefusal::StepUnderWay));
+    let issue = Command::Issue { round: 0, step: "d7".to_owned(), notice: "ntc_1".to_owned(), communications: vec![] };
+    case.invoice = after_at(case.invoice, issue, at("2026-11-03T12:02"));
+    assert_eq!(remind(&case, "d7", "2026-11-03T12:03"), Err(ReminderRefusal::StepDone));
 }

@@ -54,6 +54,7 @@ pub(crate) fn read_message(mut fields: BodyReader, idempotency_key: Option<Idemp
         metadata: read_metadata(&mut fields),
         source: None,
         unless_settled: Vec::new(),
+        without_document: None,
         via: None,
         idempotency_key,
         fingerprint,

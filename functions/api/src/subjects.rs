@@ -13,6 +13,7 @@ use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::BodyReader;
+use crate::invoices::exported;
 use crate::preferences::present as present_preferences;
 use crate::query::QueryParams;
 use crate::schedules::{present_with_message, problem as schedule_problem};
@@ -52,12 +53,12 @@ pub(crate) async fn export(
     query.finish()?;
     let subject = parse_subject(&api.app, &caller, &kind, &id)?;
     let page = subjects::export(&api.app, &caller, &subject, before.as_deref()).await.map_err(problem)?;
-    let SubjectPage { messages, inbound, preferences, preference_history, schedules, person, business_events, next } =
-        page;
+    let SubjectPage { messages, inbound, preferences, preference_history, schedules, person, business_events, .. } =
+        &page;
     let communications =
         messages.iter().map(|(key, row, request, content)| present::stored(key, row, request, Some(content)));
     let preferences =
-        preferences.map(|(preferences, addresses)| present_preferences((&kind, &id), &preferences, &addresses));
+        preferences.as_ref().map(|(preferences, addresses)| present_preferences((&kind, &id), preferences, addresses));
     let steps = preference_history.iter().enumerate().map(|(place, record)| present::decision(place + 1, record));
     let now = api.app.host.now();
     let schedules = schedules.iter().map(|(schedule, stored)| present_with_message(schedule, stored.as_ref(), now));
@@ -70,7 +71,8 @@ pub(crate) async fn export(
         "schedules": schedules.collect::<Vec<Value>>(),
         "person": person,
         "businessEvents": business_events.iter().map(|(id, stored)| json!({ "id": id, "type": stored.kind, "data": stored.data })).collect::<Vec<_>>(),
-        "nextCursor": next,
+        "invoices": page.invoices.iter().filter_map(|(id, loaded)| exported(id, loaded)).collect::<Vec<Value>>(),
+        "nextCursor": page.next,
     });
     Ok(json(StatusCode::OK, &body))
 }

@@ -7,6 +7,7 @@ use domain::ports::{
     AlertSink, ApiKeyStore, ClockAndRng, CommunicationKey, CoordinationStore, EventStore, ObjectStore, Principal,
     ProviderConfig, StoreError, Vault, ViewStore, WorkQueue,
 };
+use domain::printable_invoice::InvoicePrinter;
 use events::{Mode, RateLimit, RetentionClass, TenantId, Timestamp};
 
 use crate::cache::Cached;
@@ -36,6 +37,8 @@ pub struct App {
     pub tenant_ports: TenantPorts,
     /// Uploaded files.
     pub objects: Arc<dyn ObjectStore>,
+    /// `None` where invoices are not printed. Events that need it are left to a function that has one.
+    pub printer: Option<Arc<dyn InvoicePrinter>>,
     pub host: Arc<dyn ClockAndRng>,
     /// The caches of one process are shared, so that it sees its own changes at once.
     pub directory: Arc<ProviderDirectory>,

@@ -104,6 +104,36 @@ async fn save(
     documents.put_document(&key(tenant, id), &body, Some(file.until)).await
 }
 
+/// Stores a file that a process made. Repeating it with the same bytes changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub(crate) async fn store(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    (filename, mime): (&str, &str),
+    bytes: Vec<u8>,
+) -> Result<(), StoreError> {
+    let (tenant, now) = (&caller.principal.tenant, app.host.now());
+    let file = UploadedFile {
+        filename: filename.to_owned(),
+        mime: mime.to_owned(),
+        size: bytes.len() as u64,
+        sha256: Some(sha256(&bytes)),
+        shared: false,
+        state: UploadState::Ready,
+        reason: None,
+        mode: caller.principal.mode,
+        at: now,
+        by: caller.principal.actor_id(),
+        until: now + app.retention.of(None),
+    };
+    app.objects.write(&ObjectKey::upload(tenant, id), bytes, mime).await?;
+    save(&*app.tenant_ports.documents, tenant, id, &file).await
+}
+
 /// A file of the caller's mode, as it was announced or last inspected. A restricted caller has the files that it
 /// announced itself, and the shared ones.
 ///
@@ -245,8 +275,12 @@ pub(crate) async fn erase_unshared(app: &App, tenant: &TenantId, id: &str) -> Re
     if file.is_some_and(|file| !file.shared) { erase(app, tenant, id).await } else { Ok(()) }
 }
 
-/// Deletes the content of a file, and what is known about it.
-async fn erase(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
+/// Deletes the content of a file, and what is known about it. Repeating it changes nothing.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub(crate) async fn erase(app: &App, tenant: &TenantId, id: &str) -> Result<(), StoreError> {
     app.objects.delete(&ObjectKey::upload(tenant, id)).await?;
     app.tenant_ports.documents.delete_document(&key(tenant, id)).await
 }

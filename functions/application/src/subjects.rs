@@ -9,6 +9,7 @@ use domain::business_event::Person;
 use domain::communication::Command;
 use domain::communication_view::{CommunicationRow, project};
 use domain::data_subject;
+use domain::invoice::InvoiceState;
 use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, ObjectKey, StoreError};
 use domain::preferences::Preferences;
@@ -93,8 +94,8 @@ impl DataSubject {
     }
 }
 
-/// One page of what is known about a data subject. Incoming messages, schedules and business events are on
-/// the first page.
+/// One page of what is known about a data subject. Incoming messages, schedules, business events and invoices
+/// are on the first page.
 #[derive(Debug, Clone, Default)]
 pub struct SubjectPage {
     pub messages: Vec<(CommunicationKey, CommunicationRow, Box<CommunicationRequest>, MessageContent)>,
@@ -109,6 +110,8 @@ pub struct SubjectPage {
     pub person: Option<Person>,
     /// The data of these events, with their ids.
     pub business_events: Vec<(String, StoredEvent)>,
+    /// The invoices of a customer, with their ids.
+    pub invoices: Vec<(String, Loaded<InvoiceState>)>,
     /// Where the next page begins. `None` means that this is the last page.
     pub next: Option<String>,
 }
@@ -162,6 +165,9 @@ pub async fn export(
     if let Identity::Recipient(_) = subject.identity {
         page.preference_history = consent::history(&app.tenant_ports, tenant, &subject.name).await?;
         statements::load(&app.tenant_ports, tenant, &subject.name).await?.fill_in_history(&mut page.preference_history);
+    }
+    if let Identity::Recipient(customer) = &subject.identity {
+        page.invoices = invoices::of_customer(app, caller, customer).await?;
     }
     page.schedules = schedules::of_subject(app, caller, &subject.name).await?;
     (page.person, page.business_events) = business_events::of_subject(app, caller, &subject.name).await?;

@@ -129,7 +129,6 @@ impl IntakeHandler {
         reason: ParkReason,
         faults: Vec<DataFault>,
     ) -> Result<TakenFor, BusinessEventError> {
-        tracing::warn!(%tenant, reason = reason.as_str(), metric = "EventParked", "an event of the bus is parked");
         let caller = caller(&tenant, mode, &new.source);
         let taken = business_events::park_unread(&self.app, &caller, new, reason, faults).await?;
         Ok(TakenFor { tenant, taken })

@@ -109,6 +109,7 @@ impl Adapters {
             queue: self.queue(config.queues),
             views: self.views(config.views_table),
             objects: self.objects(http, config.files_bucket),
+            printer: None,
             host: Arc::new(SystemClockAndRng),
             contact_key: config.contact_key,
             link_keys: config.link_keys,

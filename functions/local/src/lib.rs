@@ -6,6 +6,7 @@ mod dev;
 mod files;
 mod keys;
 mod local_only;
+mod parked_events;
 mod private_files;
 mod scratch;
 pub mod server;
@@ -43,6 +44,7 @@ use workers::{
 
 pub use data::{Data, audit, rebuild};
 pub use files::SimulatedFiles;
+pub use parked_events::ParkedEvents;
 
 /// The API key that works from the first start.
 pub const DEV_KEY: &str = "td_test_local";

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::ports::{ClockAndRng, Principal};
 use events::{Mode, RateLimit, TenantId};
 use infra::SystemClockAndRng;
-use local::{DEV_KEY, Data, Local, Options};
+use local::{DEV_KEY, Data, Local, Options, ParkedEvents};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -85,9 +85,48 @@ enum Command {
         #[arg(long, default_value = ".tidings")]
         data: PathBuf,
     },
+    /// Looks after business events that are parked, such as those that name no tenant. TIDINGS_KEY is a key of their
+    /// tenant, which is `unassigned` unless the deployment names another one: `tidings key new --tenant unassigned`.
+    #[command(subcommand)]
+    Events(Events),
     /// Works with callbacks of providers.
     #[command(subcommand)]
     Webhook(Webhook),
+}
+
+#[derive(Args)]
+struct Deployment {
+    /// Address of the API, such as https://api.example.com.
+    #[arg(long, default_value = "http://127.0.0.1:7070")]
+    url: String,
+}
+
+#[derive(Subcommand)]
+enum Events {
+    /// Lists parked events, newest first: id, time, reason, source, type and the source's id.
+    List {
+        #[command(flatten)]
+        deployment: Deployment,
+        /// Number of events.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Sends an event again to the tenant that it is for, and discards the parked one. TIDINGS_TENANT_KEY is a key of
+    /// that tenant.
+    Replay {
+        #[command(flatten)]
+        deployment: Deployment,
+        id: String,
+    },
+    /// Decides that an event will not be handled.
+    Discard {
+        #[command(flatten)]
+        deployment: Deployment,
+        id: String,
+        /// Why. Everybody who can see the event sees it.
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -149,6 +188,7 @@ async fn main() -> ExitCode {
         Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
         Some(Command::Audit { data }) => audit(&data).await,
         Some(Command::Rebuild { data }) => rebuild(&data).await,
+        Some(Command::Events(command)) => events(command).await,
         Some(Command::Webhook(Webhook::Verify { file })) => verify_callbacks::verify_file(&file),
         None => run(cli.start).await,
     };
@@ -159,6 +199,23 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn events(command: Events) -> Result<(), String> {
+    let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} must be set to an API key"));
+    let parked = |Deployment { url }| Ok::<_, String>(ParkedEvents { url, key: variable("TIDINGS_KEY")? });
+    match command {
+        Events::List { deployment, limit } => {
+            parked(deployment)?.list(limit).await?.iter().for_each(|line| println!("{line}"));
+        }
+        Events::Replay { deployment, id } => {
+            println!("{}", parked(deployment)?.replay(&id, &variable("TIDINGS_TENANT_KEY")?).await?);
+        }
+        Events::Discard { deployment, id, reason } => {
+            println!("{}", parked(deployment)?.discard(&id, reason.as_deref()).await?);
+        }
+    }
+    Ok(())
 }
 
 async fn run(start: Start) -> Result<(), String> {

@@ -25,6 +25,7 @@ use infra::embedded::{
 use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
 use intake::{EventSources, IntakeHandler};
 use pages::PagesHandler;
+use pdf::PdfPrinter;
 use project::ProjectHandler;
 use schedule::SweepHandler;
 use simulator::{RegisteredConfig, Simulator, deployment, examples};
@@ -56,6 +57,7 @@ pub struct Wiring {
     link_keys: LinkKeys,
     directory: Arc<ProviderDirectory>,
     library: Arc<TemplateCache>,
+    printer: Arc<PdfPrinter>,
     defaults: Arc<DefaultPreferences>,
 }
 
@@ -98,6 +100,7 @@ impl Wiring {
             link_keys: LinkKeys::new(links),
             directory: Arc::default(),
             library: Arc::default(),
+            printer: Arc::default(),
             defaults: Arc::default(),
         })
     }
@@ -151,6 +154,7 @@ impl Wiring {
             tenant_rate: None,
             accounts: self.providers.iter().map(|provider| provider.config().clone()).collect(),
             objects: self.objects.clone(),
+            printer: Some(self.printer.clone()),
             host: self.clock.clone(),
             contact_key: self.contact_key.clone(),
             link_keys: self.link_keys.clone(),

@@ -6,8 +6,7 @@ mod support;
 
 use std::time::Instant;
 
-use domain::printable_invoice::InvoicePrinter;
-use pdf::PdfPrinter;
+use pdf::print;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,12 +16,12 @@ fn main() {
         invoice.locale.clone_from(locale);
     }
     let first = Instant::now();
-    let document = PdfPrinter.print(&invoice).expect("a document");
+    let document = print(&invoice).expect("a document");
     let first = first.elapsed();
     const ROUNDS: u32 = 100;
     let rounds = Instant::now();
     for _ in 0..ROUNDS {
-        PdfPrinter.print(&invoice).expect("a document");
+        print(&invoice).expect("a document");
     }
     println!("{lines} lines: {} bytes, first {first:.2?}, then {:.2?}", document.len(), rounds.elapsed() / ROUNDS);
     if let Some(path) = arguments.first() {

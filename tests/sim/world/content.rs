@@ -6,6 +6,7 @@ use domain::ports::{
     ContentKey, DocumentKey, DocumentStore, FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload,
     SecretCipher, StoreError, Vault,
 };
+use domain::printable_invoice::{InvoicePrinter, PrintError, PrintableInvoice};
 use events::{TenantId, Timestamp};
 
 use super::faults::unavailable;
@@ -127,6 +128,14 @@ impl FileFetcher for World {
     }
 }
 
+/// Prints text in place of a PDF.
+#[async_trait]
+impl InvoicePrinter for World {
+    async fn print(&self, invoice: PrintableInvoice) -> Result<Vec<u8>, PrintError> {
+        Ok(format!("%PDF-1.7 {invoice:?}").into_bytes())
+    }
+}
+
 #[async_trait]
 impl ObjectStore for World {
     async fn upload_to(&self, _: &ObjectKey, _: &str, _: u64, _: Timestamp) -> Result<PresignedUpload, StoreError> {
@@ -143,7 +152,13 @@ impl ObjectStore for World {
     }
 
     async fn write(&self, key: &ObjectKey, bytes: Vec<u8>, _: &str) -> Result<(), StoreError> {
-        self.write_io("object write", |state| drop(state.objects.insert(key.clone(), bytes))).await
+        let is_lost = self.state().bug == Some(Bug::DocumentLost);
+        self.write_io("object write", |state| {
+            if !is_lost {
+                state.objects.insert(key.clone(), bytes);
+            }
+        })
+        .await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {

@@ -53,6 +53,7 @@ pub(crate) fn request() -> CommunicationRequest {
         via: None,
         request_hash: "body-1".into(),
         unless_settled: Vec::new(),
+        without_document: None,
         requested_by: "billing".into(),
         mode: Mode::Live,
     }

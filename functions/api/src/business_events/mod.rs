@@ -18,6 +18,7 @@ use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use faults::field_errors;
+pub(crate) use present::act;
 
 use crate::fields::BodyReader;
 use crate::present::decision;

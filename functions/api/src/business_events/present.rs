@@ -15,13 +15,14 @@ fn reason(event: &BusinessEvent) -> Option<&'static str> {
     }
 }
 
-fn act(act: &ActOutcome) -> Value {
+pub(crate) fn act(act: &ActOutcome) -> Value {
     json!({
         "act": act.act,
         "recipient": act.recipient,
         "channel": act.channel,
         "ref": act.reference,
         "skipped": act.skipped,
+        "note": act.note,
     })
 }
 

@@ -190,8 +190,13 @@ pub(crate) async fn try_mapping(
 }
 
 fn present_automation(kind: MessageType, settings: &AutomationSettings) -> Value {
-    let AutomationSettings { enabled, channels, template } = settings;
-    json!({ "type": kind, "enabled": enabled, "channels": channels, "template": template })
+    let AutomationSettings { enabled, channels, template, render_invoices, document_required } = settings;
+    let mut shown = json!({ "type": kind, "enabled": enabled, "channels": channels, "template": template });
+    if kind == MessageType::Invoice {
+        shown["renderInvoices"] = json!(render_invoices);
+        shown["documentRequired"] = json!(document_required);
+    }
+    shown
 }
 
 pub(crate) async fn list_automations(
@@ -218,11 +223,17 @@ pub(crate) async fn patch_automation(
     let channels = fields.has("channels").then(|| read_channels(&mut fields));
     let no_template = fields.is_null("template");
     let template = fields.reference("template", 100);
+    // Only invoices have documents. For other types the fields are unknown.
+    let is_invoice = kind == MessageType::Invoice;
+    let renders = if is_invoice { fields.flag("renderInvoices") } else { None };
+    let is_required = if is_invoice { fields.flag("documentRequired") } else { None };
     fields.finish()?;
     let change = |before: AutomationSettings| AutomationSettings {
         enabled: enabled.unwrap_or(before.enabled),
         channels: channels.or(before.channels.filter(|_| !no_channels)),
         template: template.or(before.template.filter(|_| !no_template)),
+        render_invoices: renders.unwrap_or(before.render_invoices),
+        document_required: is_required.unwrap_or(before.document_required),
     };
     let changed = business_events::change_automation(&api.app, &caller, kind, change).await.map_err(problem)?;
     Ok(json(StatusCode::OK, &present_automation(kind, &changed)))

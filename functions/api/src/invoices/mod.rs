@@ -1,6 +1,7 @@
 //! Invoices over HTTP: lists, explanations, and what people decide about reminders.
 
 mod present;
+pub(crate) mod send;
 
 use application::invoices::{self, ExplainedInvoice, InvoiceDecision, InvoiceError, InvoiceName};
 use application::{Caller, ExecuteError};
@@ -14,6 +15,8 @@ use domain::invoice::{InvoiceFilter, InvoiceStage, Rejection, is_stream_name};
 use events::CollectionSettings;
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
+
+pub(crate) use present::exported;
 
 use crate::collections::{parse_customer, problem as collections_problem, read_last_day};
 use crate::fields::{BodyReader, missing};
@@ -34,7 +37,11 @@ fn not_found() -> Problem {
 fn problem(error: InvoiceError) -> Problem {
     match error {
         InvoiceError::Forbidden(forbidden) => forbidden.into(),
-        InvoiceError::NotFound | InvoiceError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => not_found(),
+        InvoiceError::NotFound(parked) if !parked.is_empty() => {
+            let detail = format!("No invoice has this id. Parked events mention it: {}.", parked.join(", "));
+            Problem { member: Some(("parkedEvents", json!(parked))), ..Problem::new(ProblemKind::NotFound, detail) }
+        }
+        InvoiceError::NotFound(_) | InvoiceError::Execute(ExecuteError::Rejected(Rejection::Unknown)) => not_found(),
         InvoiceError::Ambiguous(namespaces) => {
             let detail = format!(
                 "Several systems have an invoice of this id. Name one as namespace: {}.",

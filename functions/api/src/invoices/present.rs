@@ -1,9 +1,10 @@
 //! Invoices as JSON.
 
+use application::Loaded;
 use application::invoices::FoundInvoice;
 use domain::aggregate::AggregateKey;
 use domain::collect::{ExplainedStep, Explanation, Inputs};
-use domain::invoice::{InvoiceRow, LastStep, Payment, StepOutcome, StepRecord};
+use domain::invoice::{InvoiceRow, InvoiceState, LastStep, Payment, StepOutcome, StepRecord};
 use serde_json::{Map, Value, json};
 
 use crate::collections::present_hold;
@@ -84,9 +85,24 @@ fn next(explanation: &Explanation) -> Value {
 
 /// One invoice, with what is decided and what happens next.
 pub(super) fn invoice(found: &FoundInvoice, explanation: &Explanation, today: &str) -> Option<Value> {
-    let (state, records) = (&found.loaded.state, &found.loaded.records);
+    let mut shown = decided(&found.key.stream_id().id, &found.loaded, today)?;
+    shown["next"] = next(explanation);
+    Some(shown)
+}
+
+/// One invoice in the export of its customer: the facts, the reminders and the messages.
+pub(crate) fn exported(id: &str, loaded: &Loaded<InvoiceState>) -> Option<Value> {
+    let mut shown = decided(id, loaded, "")?;
+    // Only the day of the export would decide it.
+    shown.as_object_mut()?.remove("overdue");
+    Some(shown)
+}
+
+/// One invoice, with what is decided.
+fn decided(id: &str, loaded: &Loaded<InvoiceState>, today: &str) -> Option<Value> {
+    let (state, records) = (&loaded.state, &loaded.records);
     let updated_at = records.last().map(|record| record.meta.at).or(state.first_seen_at)?;
-    let folded = InvoiceRow::new(&found.key.stream_id().id, found.loaded.version, state, updated_at)?;
+    let folded = InvoiceRow::new(id, loaded.version, state, updated_at)?;
     let mut shown = row(&folded, today);
     shown["payments"] = state.facts.payments().map(payment).collect();
     shown["hold"] = present_hold(state.hold.as_ref());
@@ -99,7 +115,7 @@ pub(super) fn invoice(found: &FoundInvoice, explanation: &Explanation, today: &s
     shown["collectionEnd"] = json!(state.collection_end.filter(|_| state.collection.is_none()));
     shown["round"] = json!(state.round);
     shown["steps"] = state.steps.iter().map(step).collect();
-    shown["next"] = next(explanation);
+    shown["sent"] = json!(state.sent.map(|(id, how)| json!({ "communicationId": id, "how": how })));
     Some(shown)
 }
 

@@ -3,7 +3,7 @@
 /// (name, fields)
 pub const OBJECTS: &[(&str, &str)] = &[
     ("NewEvent", "id string:255, type string:255, source? string:255, time? time, data object"),
-    ("ActOutcome", "act string, recipient string?, channel Channel?, ref string?, skipped string?"),
+    ("ActOutcome", "act string, recipient string?, channel Channel?, ref string?, skipped string?, note string?"),
     ("TakenEvent", "id string, type string, status EventStatus, reason ParkReason?, acts [ActOutcome]"),
     (
         "EventResult",
@@ -49,8 +49,14 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ("SourceMapping", "source string, version integer, builtIn boolean, mapping EventMapping"),
     ("MappingTrial", "event object, mapping? EventMapping"),
     ("MappedEvent", "type string, meaning 'known'|'unknown'|'invalid'|'newer_version', data any, errors [FieldError]"),
-    ("Automation", "type Type, enabled boolean, channels [Channel]?, template string?"),
+    (
+        "Automation",
+        "type Type, enabled boolean, channels [Channel]?, template string?, renderInvoices? boolean, documentRequired? boolean",
+    ),
     ("Automations", "automations [Automation]"),
-    ("AutomationChange", "enabled? boolean, channels? [Channel]?, template? string?"),
+    (
+        "AutomationChange",
+        "enabled? boolean, channels? [Channel]?, template? string?, renderInvoices? boolean, documentRequired? boolean",
+    ),
     ("StoredBusinessEvent", "id string, type string, data any"),
 ];

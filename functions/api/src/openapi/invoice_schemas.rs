@@ -69,8 +69,18 @@ pub const OBJECTS: &[(&str, &str)] = &[
          currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
          dueOn day?, overdue boolean, lastStep LastStep?, firstSeenAt time, updatedAt time, \
          payments [InvoicePayment], hold CollectionHold?, collection CollectionStart?, \
-         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], next NextReminder",
+         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], sent SentBy?, next NextReminder",
     ),
+    (
+        "ExportedInvoice",
+        "id string, namespace string, sourceId string, number string?, kind InvoiceKind, \
+         customerType RecipientType?, customerId string?, status InvoiceStage, sourceStatus InvoiceStatus?, \
+         currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
+         dueOn day?, lastStep LastStep?, firstSeenAt time, updatedAt time, payments [InvoicePayment], \
+         hold CollectionHold?, collection CollectionStart?, collectionEnd CollectionEndReason?, round integer, \
+         steps [InvoiceStep], sent SentBy?",
+    ),
+    ("SentBy", "communicationId string, how 'automatic'|'manual'"),
     ("InvoiceEvents", "id string, events [JournalEvent], hasMore boolean"),
     (
         "ExplainedStep",
@@ -83,6 +93,9 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ),
     ("InvoicePromise", "on day, amountMinor? integer:1..1000000000000000"),
     ("Dispute", "resolved? boolean"),
+    ("InvoiceSending", "channel? Channel"),
+    ("SentInvoice", "id string, acts [ActOutcome]"),
+    ("Reminder", "step string:20"),
 ];
 
 /// The schemas of words.

@@ -321,6 +321,17 @@ pub const OPERATIONS: &[Operation] = &[
         .may_take("Nothing", "{}")
         .answers(200, "Invoice")
         .problems(&[Conflict]),
+    operation("sendInvoice", "Send an invoice to its customer, by one channel or by those of the automation")
+        .query(NAMESPACE)
+        .headers("Idempotency-Key? string:255")
+        .may_take("InvoiceSending", r#"{"channel":"email"}"#)
+        .answers(200, "SentInvoice")
+        .problems(&[Conflict, IdempotencyKeyReused]),
+    operation("remindOfInvoice", "Remind the customer of an invoice by a step of the ladder, today or on the next day that allows it")
+        .query(NAMESPACE)
+        .takes("Reminder", r#"{"step":"d7"}"#)
+        .answers(200, "Invoice")
+        .problems(&[Conflict]),
     // ---- Templates
     get("listTemplates", "Templates", "List the tenant's templates and the system templates")
         .query("channel? Channel, type? TypeOrGeneral, locale? string, code? string, isActive? 'true'|'false'"),

@@ -26,7 +26,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "Problem",
         "type string, title string, status integer, detail string, code ProblemCode, errors? [FieldError], \
-         spend? RefusedSpend",
+         spend? RefusedSpend, parkedEvents? [string]",
     ),
     (
         "RefusedSpend",
@@ -228,7 +228,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "SubjectExport",
         "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
          preferenceEvents [JournalEvent], schedules [Schedule], person object?, \
-         businessEvents [StoredBusinessEvent], nextCursor string?",
+         businessEvents [StoredBusinessEvent], invoices [ExportedInvoice], nextCursor string?",
     ),
     ("Erased", "subject Subject, erased integer, unrecorded integer, hasMore boolean"),
     (

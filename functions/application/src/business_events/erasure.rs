@@ -6,8 +6,9 @@ use domain::business_event::{BusinessEventState, Command, Person};
 use domain::ports::StoreError;
 use events::{Mode, Timestamp};
 
-use super::{StoredEvent, persons, stored};
+use super::{StoredEvent, documents, persons, stored};
 use crate::app::App;
+use crate::attachments;
 use crate::caller::{Caller, Forbidden};
 use crate::execute;
 
@@ -52,6 +53,8 @@ pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<(usize, 
             tracing::error!(event = id, %error, "the erasure of an event has no record in its history");
             unrecorded += 1;
         }
+        // What was printed for it may belong to no message yet.
+        attachments::erase(app, tenant, &documents::upload_of(tenant, id)).await?;
         stored::delete(documents, tenant, content).await?;
     }
     Ok((count, unrecorded))

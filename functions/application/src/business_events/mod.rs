@@ -1,11 +1,14 @@
 //! Use cases of business events, which other business systems send.
 
+mod documents;
 mod erasure;
 mod facts;
+mod message;
 mod perform;
 pub mod persons;
 mod read;
 mod run;
+mod send_invoice;
 mod settings;
 mod stored;
 
@@ -18,7 +21,7 @@ use domain::business_event::{
 use domain::ports::StoreError;
 use domain::{address, data_subject};
 use events::{
-    Channel, DataFault, EventClassification, IntakeChannel, Mode, ParkReason, Recipient, TenantId, Timestamp,
+    Channel, DataFault, EventClassification, IntakeChannel, Mode, ParkReason, Recipient, StreamId, TenantId, Timestamp,
     derived_id,
 };
 
@@ -27,6 +30,7 @@ use serde_json::Value;
 pub use erasure::{EraseError, erase, of_subject};
 pub use read::{Replayed, discard, find, history, list, raw, replay, replay_many};
 pub use run::run;
+pub use send_invoice::{SendInvoiceError, SentInvoice, send_invoice};
 pub use settings::{
     FoundMapping, SettingsError, change_automation, find_mapping, list_automations, set_mapping, try_mapping,
 };
@@ -34,7 +38,7 @@ pub use stored::StoredEvent;
 
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
-use crate::execute::{self, ExecuteError};
+use crate::execute::{self, ExecuteError, Loaded};
 use crate::hash::{contact_hash, hash_of};
 use crate::hint;
 use crate::process::ProcessError;
@@ -113,9 +117,21 @@ async fn understand(
     let interpreted = interpret(mapping, (kind, *version), data, &settings::zone_of(mapping));
     let (subject, mentions) = match &interpreted.meaning {
         Interpretation::Known(data) => (subject_of(app, tenant, data), data.mentions()),
-        Interpretation::Unknown | Interpretation::NewerVersion | Interpretation::Invalid(_) => (None, Vec::new()),
+        // What is not valid is found by the invoice that it seems to be about.
+        Interpretation::Invalid(_) => (None, seeming_mentions(&interpreted.mapped)),
+        Interpretation::Unknown | Interpretation::NewerVersion => (None, Vec::new()),
     };
     Ok(Understood { interpreted, mapping: found.and_then(|found| found.version), subject, mentions })
+}
+
+/// The ids and numbers of invoices in data that is not valid, unless they could be something else.
+fn seeming_mentions(data: &Value) -> Vec<String> {
+    let is_plain = |text: &&str| {
+        (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/.".contains(&b))
+    };
+    let places = ["/sale/number", "/sale/id", "/invoice/number", "/invoice/id", "/invoice"];
+    let named = places.iter().filter_map(|at| data.pointer(at)?.as_str()).filter(is_plain);
+    named.map(str::to_owned).collect()
 }
 
 /// The person whom an event is about: by id, or else by the first of their addresses.
@@ -231,8 +247,17 @@ async fn store(
     };
     let loaded = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await?;
     let is_replay = loaded.appended == 0;
+    report_parked(&key.stream_id(), &loaded);
     let event = *loaded.state.event.ok_or(BusinessEventError::NotFound)?;
     Ok(Taken { id, event, is_replay })
+}
+
+/// Counts an event that was just parked, for the alarm of the deployment.
+fn report_parked(id: &StreamId, loaded: &Loaded<BusinessEventState>) {
+    let status = loaded.state.event.as_ref().map(|event| event.status).filter(|_| loaded.appended > 0);
+    if let Some(EventStatus::Parked(reason)) = status {
+        tracing::warn!(stream = %id, reason = reason.as_str(), metric = "EventParked", "an event is parked");
+    }
 }
 
 /// Handles an event at once, as far as that is possible, and returns it. Its timer does the same later.

@@ -1,12 +1,12 @@
 //! Carries out what an event asks for. Repeating it changes nothing, because everything is named by business names.
 
 use domain::business_event::{
-    Act, BusinessEvent, Contact, EventData, InvoiceFacts, Known, KnownPerson, PaymentData, PersonAct, STOCK_QUIET_MS,
-    STOCK_ROLE, SendAct, WantedChannels, confirm, plan,
+    Act, BusinessEvent, Contact, EventData, InvoiceFacts, InvoiceFile, Known, KnownPerson, PaymentData, PersonAct,
+    STOCK_QUIET_MS, STOCK_ROLE, SendAct, WantedChannels, confirm, plan,
 };
 use domain::communication::Rejection;
 use domain::data_subject;
-use domain::ports::{DocumentKey, Principal, StoreError};
+use domain::ports::{CommunicationKey, DocumentKey, Principal, StoreError};
 use domain::preferences::{Command, PreferenceChange};
 use events::{
     ActOutcome, Channel, CommunicationId, InvoiceRef, InvoiceSending, MessageType, Mode, Recipient, RecipientType,
@@ -14,15 +14,18 @@ use events::{
 };
 use serde_json::json;
 
+use super::documents::{self, FoundDocument};
 use super::facts::Origin;
+use super::message::message_of;
 use super::{persons, settings};
 use crate::app::App;
+use crate::attachments;
 use crate::caller::Caller;
 use crate::consent;
 use crate::execute::ExecuteError;
 use crate::hash::{body_hash, hash_of};
 use crate::invoices;
-use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage};
+use crate::messages::{self, IdempotencyKey, MessageError};
 use crate::people::People;
 use crate::process::ProcessError;
 
@@ -42,7 +45,7 @@ fn skipped(act: &str, recipient: Option<String>, channel: Option<Channel>, reaso
 }
 
 fn outcome(act: &str, recipient: Option<String>) -> ActOutcome {
-    ActOutcome { act: act.to_owned(), recipient, channel: None, reference: None, skipped: None }
+    ActOutcome { act: act.to_owned(), recipient, channel: None, reference: None, skipped: None, note: None }
 }
 
 impl Handling<'_> {
@@ -54,8 +57,9 @@ impl Handling<'_> {
         format!("business-event:{}", self.id)
     }
 
-    /// Plans what the event asks for, and carries it out. Returns what became of each act.
-    pub async fn perform(&self, data: &EventData) -> Result<Vec<ActOutcome>, ProcessError> {
+    /// Plans what the event asks for, and carries it out. Returns what became of each act, or `None` if an invoice must
+    /// be printed and this function has no printer.
+    pub async fn perform(&self, data: &EventData) -> Result<Option<Vec<ActOutcome>>, ProcessError> {
         let people = self.people(data).await?;
         let settings = settings::automations(self.app, self.tenant).await?;
         let mut known = Known {
@@ -75,6 +79,9 @@ impl Handling<'_> {
             known.is_repeated_alert = true;
             acts = plan(data, &known);
         }
+        if self.app.printer.is_none() && acts.iter().any(Act::prints) {
+            return Ok(None);
+        }
         let mut outcomes = Vec::new();
         for act in acts {
             match act {
@@ -90,7 +97,7 @@ impl Handling<'_> {
                 }
             }
         }
-        Ok(outcomes)
+        Ok(Some(outcomes))
     }
 
     /// The people whom messages of the event may go to.
@@ -199,44 +206,63 @@ impl Handling<'_> {
     async fn send(&self, send: &SendAct) -> Result<ActOutcome, ProcessError> {
         let caller = self.sender(send.requested_by);
         let name: Vec<&str> = send.name.iter().map(String::as_str).collect();
-        let message = NewMessage {
-            channel: Some(ChannelChoice::Fixed(send.channel)),
-            kind: Some(send.kind),
-            to: Some(send.to.clone()),
-            recipient_type: Some(send.recipient_type),
-            recipient_id: send.recipient_id.clone(),
-            recipient_name: send.recipient_name.clone(),
-            content: NewContent {
-                template: Some(send.template.clone()),
-                variables: Some(send.variables.clone()),
-                ..NewContent::default()
-            },
-            locale: send.locale.clone(),
-            entity: send.entity.clone(),
-            source: Some(Source::Event),
-            idempotency_key: Some(IdempotencyKey::derived(&name)),
-            // Another event about the same thing is not sent again, whatever it says.
-            fingerprint: body_hash(&json!(name)),
-            ..NewMessage::default()
-        };
+        let idempotency_key = IdempotencyKey::derived(&name);
         let recipient = Recipient { kind: send.recipient_type, id: send.recipient_id.clone() };
         let sent = outcome(send.kind.as_str(), data_subject::of_recipient(&recipient));
         let sent = ActOutcome { channel: Some(send.channel), ..sent };
         let skipped = |reason: &str| ActOutcome { skipped: Some(reason.to_owned()), ..sent.clone() };
+        let document = match &send.document {
+            Some(act) if !self.is_sent(&caller, &idempotency_key).await? => {
+                documents::find(self.app, &caller, self.id, act).await?
+            }
+            Some(_) | None => FoundDocument::default(),
+        };
+        let is_required = send.document.as_ref().is_some_and(|act| act.is_required);
+        if let Some(note) = document.note.as_ref().filter(|_| is_required) {
+            return Ok(skipped(note));
+        }
+        // Another event about the same thing is not sent again, whatever it says.
+        let key = (idempotency_key, body_hash(&json!(name)));
+        let message = message_of(send, document, Source::Event, key);
         Ok(match messages::send(self.app, &caller, &message).await {
             Ok(accepted) => {
                 if send.kind == MessageType::Invoice {
                     self.record_sending(send, accepted.key.id).await?;
                 }
                 let is_ours = accepted.loaded.records.first().is_some_and(|first| first.meta.actor == self.actor());
+                if !is_ours {
+                    self.erase_printed(send).await?;
+                }
                 let skipped = (!is_ours).then(|| "already_sent".to_owned());
-                ActOutcome { reference: Some(accepted.key.id.to_string()), skipped, ..sent }
+                let note = accepted.loaded.state.requested().ok().and_then(|it| it.request.without_document.clone());
+                ActOutcome { reference: Some(accepted.key.id.to_string()), skipped, note, ..sent }
             }
             Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => {
+                self.erase_printed(send).await?;
                 skipped("already_sent")
             }
-            Err(error) => skipped(error.refusal()?),
+            Err(error) => {
+                let refused = skipped(error.refusal()?);
+                self.erase_printed(send).await?;
+                refused
+            }
         })
+    }
+
+    /// Erases what was printed for a message that is not sent with it, now or in a try that ended early.
+    async fn erase_printed(&self, send: &SendAct) -> Result<(), StoreError> {
+        let is_printed = send.document.as_ref().is_some_and(|act| matches!(act.file, InvoiceFile::Printed(_)));
+        if is_printed {
+            attachments::erase(self.app, self.tenant, &documents::upload_of(self.tenant, self.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether an event about the same thing sent the message.
+    async fn is_sent(&self, caller: &Caller, key: &IdempotencyKey) -> Result<bool, ProcessError> {
+        let key = CommunicationKey { tenant: self.tenant.clone(), id: messages::id_of(caller, key) };
+        let loaded = self.app.executor(&caller.context()).load(&key).await?;
+        Ok(loaded.state.requested().is_ok())
     }
 
     /// The invoice knows by which message it was sent.

@@ -3,13 +3,15 @@
 use async_trait::async_trait;
 use domain::aggregate::{AggregateId, AggregateKey};
 use domain::business_event::{BusinessEvent, BusinessEventState, Command, HandleEvent, Interpretation};
+use domain::ports::QueueId;
 use events::{ActOutcome, ParkReason, StreamId, TenantId, Timestamp};
 use futures_util::future::BoxFuture;
 
 use super::perform::{Handling, UNKNOWN_INVOICE};
-use super::{stored, understand};
+use super::{report_parked, stored, understand};
 use crate::app::App;
 use crate::execute::{CommandContext, CommandExecutor, Loaded};
+use crate::hint;
 use crate::process::{self, Perform, ProcessError};
 
 /// Handles one event, if it waits to be handled.
@@ -44,31 +46,32 @@ fn lacks_invoice(acts: &[ActOutcome]) -> bool {
 }
 
 impl EventRun<'_> {
-    /// The outcome of one try.
-    async fn outcome(&self, event: &BusinessEvent) -> Result<Command, ProcessError> {
+    /// The outcome of one try. `None` if another function must handle it.
+    async fn outcome(&self, event: &BusinessEvent) -> Result<Option<Command>, ProcessError> {
         let (documents, now) = (&*self.app.tenant_ports.documents, self.app.host.now());
         let content = &event.received.classification.content;
         let Some(stored) = stored::get(documents, self.tenant, content, now).await? else {
-            return Ok(Command::Park { reason: ParkReason::Erased, faults: Vec::new() });
+            return Ok(Some(Command::Park { reason: ParkReason::Erased, faults: Vec::new() }));
         };
         let understood = understand(self.app, self.tenant, &event.received.source, &stored).await?;
-        let park = |reason, faults| Ok(Command::Park { reason, faults });
+        let park = |reason, faults| Ok(Some(Command::Park { reason, faults }));
         let data = match understood.interpreted.meaning {
             Interpretation::Known(data) => data,
-            Interpretation::Unknown => return Ok(Command::Ignore),
+            Interpretation::Unknown => return Ok(Some(Command::Ignore)),
             Interpretation::NewerVersion => return park(ParkReason::UnknownVersion, Vec::new()),
             Interpretation::Invalid(faults) => return park(ParkReason::Invalid, faults),
         };
         let stream = self.key.stream_id();
         let handling = Handling { app: self.app, tenant: self.tenant, id: &stream.id, event };
         match handling.perform(&data).await {
-            Ok(acts) => Ok(match event.next_try(now).filter(|_| lacks_invoice(&acts)) {
+            Ok(None) => Ok(None),
+            Ok(Some(acts)) => Ok(Some(match event.next_try(now).filter(|_| lacks_invoice(&acts)) {
                 Some(until) => Command::Defer { acts, until, reason: UNKNOWN_INVOICE.to_owned() },
                 None => Command::Handle(acts),
-            }),
+            })),
             Err(error) if error.is_permanent() => {
                 tracing::error!(event = stream.id, %error, "a business event could not be handled");
-                Ok(failed(event, now))
+                Ok(Some(failed(event, now)))
             }
             Err(error) => Err(error),
         }
@@ -82,7 +85,12 @@ impl Perform<BusinessEventState> for EventRun<'_> {
         _: &Loaded<BusinessEventState>,
         HandleEvent { event }: HandleEvent,
     ) -> Result<Option<Loaded<BusinessEventState>>, ProcessError> {
-        let command = self.outcome(&event).await?;
-        Ok(Some(self.executor.execute(self.key, command).await?))
+        let Some(command) = self.outcome(&event).await? else {
+            hint::try_send(&*self.app.queue, &*self.app.host, self.key, QueueId::Process, self.app.host.now()).await;
+            return Ok(None);
+        };
+        let handled = self.executor.execute(self.key, command).await?;
+        report_parked(&self.key.stream_id(), &handled);
+        Ok(Some(handled))
     }
 }

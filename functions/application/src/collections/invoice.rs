@@ -38,11 +38,11 @@ pub fn run<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<(), Proce
     })
 }
 
-struct InvoiceRun<'a> {
-    app: &'a App,
-    executor: CommandExecutor<'a>,
-    key: &'a AggregateId<InvoiceState>,
-    tenant: &'a TenantId,
+pub(super) struct InvoiceRun<'a> {
+    pub app: &'a App,
+    pub executor: CommandExecutor<'a>,
+    pub key: &'a AggregateId<InvoiceState>,
+    pub tenant: &'a TenantId,
 }
 
 impl InvoiceRun<'_> {
@@ -107,7 +107,7 @@ impl InvoiceRun<'_> {
     }
 
     /// The notice that a step of this day joins: the first one that is still open, or that the step is in.
-    async fn open_notice(
+    pub async fn open_notice(
         &self,
         rules: &Rules,
         state: &InvoiceState,
@@ -145,7 +145,7 @@ impl InvoiceRun<'_> {
         self.execute(loaded, command).await
     }
 
-    fn joined(&self, round: u32, step: &str) -> NoticeInvoice {
+    pub fn joined(&self, round: u32, step: &str) -> NoticeInvoice {
         NoticeInvoice { invoice: self.key.stream_id().id, round, step: step.to_owned() }
     }
 

@@ -3,6 +3,7 @@
 mod debtors;
 mod invoice;
 mod notice;
+mod remind;
 mod settings;
 mod words;
 
@@ -18,6 +19,7 @@ use crate::execute;
 pub use debtors::{DebtorError, change as change_debtor, get as debtor};
 pub use invoice::run as run_invoice;
 pub use notice::run as run_notice;
+pub use remind::{ReminderError, remind};
 pub use settings::{CollectionsError, Enabled, change, disable, enable, get, today};
 
 /// What decides about the reminders of one customer, beside the invoice.

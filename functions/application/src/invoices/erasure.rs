@@ -1,18 +1,60 @@
 //! Invoices of a person who is erased: their amounts stay for the books, and there are no more reminders.
 
 use domain::access::{Permission, Reach};
-use domain::invoice::{Command, InvoiceRow, InvoiceStage, customer_range};
-use domain::ports::{ViewRow, ViewScope};
+use domain::invoice::{Command, InvoiceRow, InvoiceStage, InvoiceState, customer_range};
+use domain::ports::{StoreError, ViewRow, ViewScope};
 use events::{Mode, Recipient};
+use futures_util::future::try_join_all;
 
 use super::{execute, stream};
 use crate::app::App;
 use crate::business_events::EraseError;
 use crate::caller::Caller;
+use crate::execute::{self as streams, Loaded};
 use crate::views;
 
 /// Number of invoices of one page.
 const PAGE: usize = 100;
+/// Number of invoices that are read at the same time.
+const CONCURRENT: usize = 20;
+/// Maximum number of invoices of an export.
+const MAX_EXPORTED: usize = 5_000;
+
+/// The invoices of a customer, the newest 5,000. A live caller sees those of both modes, a test caller those of its own.
+///
+/// # Errors
+///
+/// [`EraseError`]
+pub async fn of_customer(
+    app: &App,
+    caller: &Caller,
+    customer: &Recipient,
+) -> Result<Vec<(String, Loaded<InvoiceState>)>, EraseError> {
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
+    let (tenant, own) = (&caller.principal.tenant, caller.principal.mode);
+    let Some(range) = customer_range(customer) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for mode in Mode::ALL.iter().filter(|mode| own == Mode::Live || own == **mode) {
+        let scope = ViewScope { view: InvoiceRow::VIEW, tenant: tenant.clone(), mode: *mode };
+        let mut after = None::<String>;
+        loop {
+            let ranges = vec![range.clone()];
+            let page = views::list(&*app.views, &scope, ranges, after.as_deref(), PAGE, |_: &InvoiceRow| true).await?;
+            for rows in page.rows.chunks(CONCURRENT) {
+                let load = async |row: &InvoiceRow| {
+                    let loaded = streams::load(&*app.store, &stream(tenant, &row.id)).await?;
+                    Ok::<_, StoreError>((row.id.clone(), loaded))
+                };
+                found.extend(try_join_all(rows.iter().map(load)).await?);
+            }
+            after = page.next;
+            if after.is_none() || MAX_EXPORTED <= found.len() {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
 
 /// Erases the invoices of a customer. A live caller erases those of both modes, a test caller those of its own. Returns
 /// how many there were, and how many have no record of it.

@@ -1,6 +1,7 @@
 //! Use cases of invoices: what other systems tell about them.
 
 mod erasure;
+mod settled;
 mod use_cases;
 
 use domain::aggregate::{Aggregate, AggregateId};
@@ -13,10 +14,11 @@ use crate::app::App;
 use crate::execute::{CommandContext, ExecuteError, Loaded};
 use crate::hint;
 
-pub use erasure::erase;
+pub use erasure::{erase, of_customer};
 pub use use_cases::{
     ExplainedInvoice, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, decide, find, history, list,
 };
+pub(crate) use use_cases::{explain, find_named};
 
 /// The stream of a tenant's settings of collections.
 pub fn settings_stream(tenant: &TenantId) -> AggregateId<CollectionsState> {
@@ -47,7 +49,11 @@ pub async fn record(
 ) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
     let collect_from = collections_of(app, tenant).await?.enabled_from;
     let command = Command::Record { reference: reference.clone(), facts, collect_from };
-    execute(app, context, &key_of(tenant, reference), command).await
+    let loaded = execute(app, context, &key_of(tenant, reference), command).await?;
+    if loaded.appended > 0 {
+        settled::cancel_reminders(app, context, tenant, &loaded.state).await;
+    }
+    Ok(loaded)
 }
 
 /// Executes a command on an invoice, and looks at once at what follows for its reminders.

@@ -2,6 +2,7 @@
 
 use domain::access::{Permission, Reach};
 use domain::aggregate::{AggregateId, AggregateKey};
+use domain::business_event::{BusinessEventFilter, BusinessEventRow};
 use domain::collect::Explanation;
 use domain::invoice::{
     Command, InvoiceFilter, InvoiceRow, InvoiceState, Rejection, is_stream_name, key_of, source_range,
@@ -20,13 +21,17 @@ use crate::views::{self, RowPage};
 /// The most systems that can have an invoice of the same id before a request has to name one of them.
 const MAX_NAMESAKES: usize = 10;
 
+/// Number of parked events that are named when an invoice is not found.
+const MAX_PARKED: usize = 5;
+
 /// Why a use case of invoices had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// There is no such invoice. These parked events mention it.
     #[error("there is no such invoice")]
-    NotFound,
+    NotFound(Vec<String>),
     /// Several systems have an invoice of this id: these ones.
     #[error("several systems have an invoice of this id")]
     Ambiguous(Vec<String>),
@@ -102,17 +107,43 @@ async fn resolve(app: &App, caller: &Caller, name: &InvoiceName) -> Result<Aggre
     let page =
         views::list(&*app.views, &scope(tenant, mode), range, None, MAX_NAMESAKES, |_: &InvoiceRow| true).await?;
     match page.rows.as_slice() {
-        [] => Err(InvoiceError::NotFound),
+        [] => Err(InvoiceError::NotFound(Vec::new())),
         [one] => Ok(stream(tenant, &one.id)),
         several => Err(InvoiceError::Ambiguous(several.iter().map(|row| row.namespace.clone()).collect())),
     }
 }
 
-async fn load(app: &App, caller: &Caller, name: &InvoiceName) -> Result<FoundInvoice, InvoiceError> {
+/// The invoice of the caller's mode that a request names.
+///
+/// # Errors
+///
+/// [`InvoiceError`]
+pub(crate) async fn find_named(app: &App, caller: &Caller, name: &InvoiceName) -> Result<FoundInvoice, InvoiceError> {
+    match find_stream(app, caller, name).await {
+        Err(InvoiceError::NotFound(_)) => Err(InvoiceError::NotFound(parked_about(app, caller, &name.id).await?)),
+        found => found,
+    }
+}
+
+/// The newest parked events that mention an invoice, for a caller who may see events.
+async fn parked_about(app: &App, caller: &Caller, id: &str) -> Result<Vec<String>, StoreError> {
+    if caller.authorise(Permission::View, Reach::Tenant).is_err() {
+        return Ok(Vec::new());
+    }
+    let (tenant, mode) = (caller.principal.tenant.clone(), caller.principal.mode);
+    let scope = ViewScope { view: BusinessEventRow::VIEW, tenant, mode };
+    let (status, mentions) = (Some("parked".to_owned()), Some(id.to_owned()));
+    let filter = BusinessEventFilter { status, mentions, ..BusinessEventFilter::default() };
+    let matches = |row: &BusinessEventRow| filter.matches(row);
+    let page = views::list(&*app.views, &scope, vec![filter.range()], None, MAX_PARKED, matches).await?;
+    Ok(page.rows.into_iter().map(|row| row.id).collect())
+}
+
+async fn find_stream(app: &App, caller: &Caller, name: &InvoiceName) -> Result<FoundInvoice, InvoiceError> {
     let key = resolve(app, caller, name).await?;
     let loaded = streams::load(&*app.store, &key).await?;
     let reference = loaded.state.reference.clone().filter(|reference| reference.mode == caller.principal.mode);
-    Ok(FoundInvoice { key, reference: reference.ok_or(InvoiceError::NotFound)?, loaded })
+    Ok(FoundInvoice { key, reference: reference.ok_or(InvoiceError::NotFound(Vec::new()))?, loaded })
 }
 
 /// One invoice of the caller's mode, with what happens next to its reminders.
@@ -122,13 +153,17 @@ async fn load(app: &App, caller: &Caller, name: &InvoiceName) -> Result<FoundInv
 /// [`InvoiceError`]
 pub async fn find(app: &App, caller: &Caller, name: &InvoiceName) -> Result<ExplainedInvoice, InvoiceError> {
     caller.authorise(Permission::View, Reach::Everything)?;
-    let found = load(app, caller, name).await?;
+    let found = find_named(app, caller, name).await?;
     let rules = Rules::load(app, &caller.principal.tenant, found.loaded.state.facts.customer()).await?;
     Ok(explain(app, &rules, found))
 }
 
 /// Why reminders of an invoice are sent, or are not.
-fn explain(app: &App, Rules { collections, settings, debtor }: &Rules, found: FoundInvoice) -> ExplainedInvoice {
+pub(crate) fn explain(
+    app: &App,
+    Rules { collections, settings, debtor }: &Rules,
+    found: FoundInvoice,
+) -> ExplainedInvoice {
     let now = app.host.now();
     let explanation = domain::collect::explain(&found.loaded.state, collections, settings, debtor, now);
     ExplainedInvoice { found, explanation, today: today(settings, now) }
@@ -145,7 +180,7 @@ pub async fn history(
     name: &InvoiceName,
 ) -> Result<(FoundInvoice, Vec<RecordedEvent<InvoiceEvent>>), InvoiceError> {
     caller.authorise(Permission::View, Reach::Everything)?;
-    let found = load(app, caller, name).await?;
+    let found = find_named(app, caller, name).await?;
     let records = streams::history_of(&*app.store, &found.key, &found.loaded).await?;
     Ok((found, records))
 }
@@ -184,7 +219,7 @@ pub async fn decide(
     decision: InvoiceDecision,
 ) -> Result<ExplainedInvoice, InvoiceError> {
     caller.authorise(Permission::Send, Reach::Everything)?;
-    let found = load(app, caller, name).await?;
+    let found = find_named(app, caller, name).await?;
     let by = caller.actor().name();
     let rules = Rules::load(app, &caller.principal.tenant, found.loaded.state.facts.customer()).await?;
     let enabled_from = rules.collections.enabled_from.clone();

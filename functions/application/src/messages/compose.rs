@@ -108,6 +108,7 @@ fn request(message: &NewMessage, kind: MessageType, part: &Part, known: &Known<'
         fallback_of: None,
         retention: message.retention,
         unless_settled: message.unless_settled.clone(),
+        without_document: message.without_document.clone(),
         via: message.via.clone(),
         request_hash: message.fingerprint.clone(),
         requested_by: known.caller.actor().name(),

@@ -43,6 +43,8 @@ pub struct NewMessage {
     pub source: Option<Source>,
     /// The invoices that it speaks of. It is sent only while something is owed.
     pub unless_settled: Vec<String>,
+    /// Why it has no document although one was wanted.
+    pub without_document: Option<String>,
     /// The only provider configuration that may carry the message.
     pub via: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,

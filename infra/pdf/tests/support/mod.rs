@@ -8,12 +8,12 @@ pub fn invoice(lines: usize) -> PrintableInvoice {
     let lines: Vec<InvoiceLine> = (0..lines)
         .map(|index| InvoiceLine {
             description: goods[index % goods.len()].to_owned(),
-            quantity: "2.5".parse().expect("a number"),
-            unit_price: 1_999,
-            amount: 4_998,
+            quantity: Some("2.5".parse().expect("a number")),
+            unit_price: Some(1_999),
+            amount: Some(4_998),
         })
         .collect();
-    let total = lines.iter().map(|line| line.amount).sum();
+    let total = lines.iter().filter_map(|line| line.amount).sum();
     PrintableInvoice {
         number: "INV-2026-1042".to_owned(),
         issued_on: jiff::civil::date(2026, 11, 20),

@@ -1,0 +1,111 @@
+//! The files of invoices: those that events name, and those that are printed.
+
+use domain::business_event::{DocumentAct, InvoiceFile};
+use domain::ports::StoreError;
+use domain::printable_invoice::PrintableInvoice;
+use domain::{file_name, public_url};
+use events::{TenantId, derived_id};
+
+use crate::app::App;
+use crate::attachments::{self, UploadState};
+use crate::caller::Caller;
+use crate::messages::AttachmentRef;
+
+const PDF: &str = "application/pdf";
+/// The note of a message whose invoice would have to be printed by a function that cannot.
+const NO_PRINTER: &str = "no_printer";
+
+/// The file of a message, or why it has none.
+#[derive(Debug, Default)]
+pub(super) struct FoundDocument {
+    pub file: Option<AttachmentRef>,
+    pub note: Option<String>,
+    /// The upload, if it was printed just now.
+    pub printed: Option<String>,
+}
+
+impl FoundDocument {
+    fn without(note: &str) -> FoundDocument {
+        FoundDocument { note: Some(note.to_owned()), ..FoundDocument::default() }
+    }
+}
+
+/// The id of the upload that is printed for an event.
+pub(super) fn upload_of(tenant: &TenantId, event: &str) -> String {
+    derived_id("att", tenant, &["invoice document", event])
+}
+
+/// Finds the file that a message has, and prints it if that is wanted. What is printed is stored under an id that comes
+/// from the event, so that a repetition finds it.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub(super) async fn find(
+    app: &App,
+    caller: &Caller,
+    event: &str,
+    act: &DocumentAct,
+) -> Result<FoundDocument, StoreError> {
+    Ok(match &act.file {
+        InvoiceFile::None(note) => FoundDocument::without(note),
+        InvoiceFile::Upload(id) => upload(app, caller, id, &act.name).await?,
+        InvoiceFile::Address(url) => address(url, &act.name),
+        InvoiceFile::Printed(invoice) => printed(app, caller, event, invoice, &act.name).await?,
+    })
+}
+
+/// A file that the event names by its id. If it is no PDF it keeps its own name.
+async fn upload(app: &App, caller: &Caller, id: &str, name: &str) -> Result<FoundDocument, StoreError> {
+    let Some(file) = attachments::find_checked(app, caller, id).await? else {
+        return Ok(FoundDocument::without("unknown_attachment"));
+    };
+    Ok(match file.state {
+        UploadState::AwaitingUpload => FoundDocument::without("not_uploaded"),
+        UploadState::Refused => FoundDocument::without("refused"),
+        UploadState::Ready => {
+            let filename = file_name::fits(name, &file.mime).then(|| name.to_owned());
+            let file = AttachmentRef { attachment_id: Some(id.to_owned()), filename, ..AttachmentRef::default() };
+            FoundDocument { file: Some(file), ..FoundDocument::default() }
+        }
+    })
+}
+
+/// A file at an address. If it is no PDF it has the name that it has there.
+fn address(url: &str, name: &str) -> FoundDocument {
+    let Ok(address) = public_url::check(url) else { return FoundDocument::without("not_public") };
+    let named = file_name::last_segment(address.path()).unwrap_or(name);
+    let name = if file_name::fits_path(name, address.path()) { name } else { named };
+    let (filename, file_url) = (Some(name.to_owned()), Some(url.to_owned()));
+    FoundDocument {
+        file: Some(AttachmentRef { filename, file_url, ..AttachmentRef::default() }),
+        ..FoundDocument::default()
+    }
+}
+
+async fn printed(
+    app: &App,
+    caller: &Caller,
+    event: &str,
+    invoice: &PrintableInvoice,
+    name: &str,
+) -> Result<FoundDocument, StoreError> {
+    let id = upload_of(&caller.principal.tenant, event);
+    let mut found = FoundDocument {
+        file: Some(AttachmentRef { attachment_id: Some(id.clone()), ..AttachmentRef::default() }),
+        ..FoundDocument::default()
+    };
+    let known = attachments::find_checked(app, caller, &id).await?;
+    if known.is_none_or(|file| file.state != UploadState::Ready) {
+        let Some(printer) = &app.printer else { return Ok(FoundDocument::without(NO_PRINTER)) };
+        match printer.print(invoice.clone()).await {
+            Ok(bytes) => attachments::store(app, caller, &id, (name, PDF), bytes).await?,
+            Err(error) => {
+                tracing::warn!(event, code = error.code(), "an invoice cannot be printed");
+                return Ok(FoundDocument::without(error.code()));
+            }
+        }
+        found.printed = Some(id);
+    }
+    Ok(found)
+}

@@ -1,0 +1,106 @@
+//! `tidings events`: looks after business events that are parked in a deployment, such as those that name no tenant. It
+//! calls the deployment's API with the key of their tenant.
+
+use infra::providers::http_client;
+use serde_json::{Value, json};
+
+/// Number of events of one page.
+const PAGE: usize = 100;
+const PARKED: &str = "parked";
+const DISCARDED: &str = "discarded";
+
+/// An API, and the key of the tenant under which events are parked.
+pub struct ParkedEvents {
+    pub url: String,
+    pub key: String,
+}
+
+/// Calls the API. Returns the body of an answer with a 2xx status, or its problem as text.
+async fn call(method: &str, url: &str, key: &str, body: Option<&Value>) -> Result<Value, String> {
+    let client = http_client();
+    let request = if method == "GET" { client.get(url) } else { client.post(url) };
+    let request = request.bearer_auth(key);
+    let request = match body {
+        Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+        None => request,
+    };
+    let answer = request.send().await.map_err(|error| format!("{url} did not answer: {error}"))?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(format!("{method} {url} answered {status}: {}", body["detail"].as_str().unwrap_or("without a reason")))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("-")
+}
+
+impl ParkedEvents {
+    fn at(&self, path: &str) -> String {
+        format!("{}/api/business-events{path}", self.url.trim_end_matches('/'))
+    }
+
+    /// The parked events, newest first, one in each line.
+    ///
+    /// # Errors
+    ///
+    /// A text for people.
+    pub async fn list(&self, limit: usize) -> Result<Vec<String>, String> {
+        let (mut lines, mut cursor) = (Vec::new(), String::new());
+        while lines.len() < limit {
+            let size = PAGE.min(limit - lines.len());
+            let page = call("GET", &self.at(&format!("?status=parked&size={size}{cursor}")), &self.key, None).await?;
+            for event in page["results"].as_array().into_iter().flatten() {
+                let fields = ["id", "receivedAt", "reason", "source", "type", "eventId"];
+                lines.push(fields.map(|name| text(event, name)).join("  "));
+            }
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Sends an event again, to the tenant that it is for, and then discards the parked one. Repeating it changes nothing,
+    /// because the event keeps its id and its source.
+    ///
+    /// # Errors
+    ///
+    /// A text for people.
+    pub async fn replay(&self, id: &str, tenant_key: &str) -> Result<String, String> {
+        let event = call("GET", &self.at(&format!("/{id}?raw=true")), &self.key, None).await?;
+        let status = text(&event, "status");
+        if ![PARKED, DISCARDED].contains(&status) {
+            return Err(format!("{id} is {status}, not parked"));
+        }
+        if event["data"].is_null() {
+            return Err(format!("the data of {id} was erased, or is older than 30 days"));
+        }
+        let again = json!({
+            "id": event["eventId"], "source": event["source"], "type": event["type"], "time": event["occurredAt"],
+            "data": event["data"],
+        });
+        let url = format!("{}/api/events", self.url.trim_end_matches('/'));
+        let taken = call("POST", &url, tenant_key, Some(&again)).await?;
+        let taken = format!("{} {}", text(&taken, "id"), text(&taken, "status"));
+        if status == PARKED {
+            self.discard(id, Some("sent again to its tenant")).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Decides that an event will not be handled.
+    ///
+    /// # Errors
+    ///
+    /// A text for people.
+    pub async fn discard(&self, id: &str, reason: Option<&str>) -> Result<String, String> {
+        let body = json!({ "reason": reason });
+        let event = call("POST", &self.at(&format!("/{id}/discard")), &self.key, Some(&body)).await?;
+        Ok(format!("{id} {}", text(&event, "status")))
+    }
+}
