@@ -29,10 +29,27 @@ const MAX_INTERRUPTIONS: usize = 4;
 /// Something that arrives from outside.
 #[derive(Debug, Clone)]
 pub enum Act {
-    Record { invoice: usize, fact: InvoiceEvent },
-    Decide { invoice: usize, command: Command },
-    Debtor { customer: usize, command: DebtorCommand },
-    Settings { tenant: usize, command: SettingsCommand },
+    Record {
+        invoice: usize,
+        fact: InvoiceEvent,
+    },
+    Decide {
+        invoice: usize,
+        command: Command,
+    },
+    Debtor {
+        customer: usize,
+        command: DebtorCommand,
+    },
+    Settings {
+        tenant: usize,
+        command: SettingsCommand,
+    },
+    /// A person has a customer reminded by a step.
+    Remind {
+        invoice: usize,
+        step: &'static str,
+    },
 }
 
 pub struct Invoice {
@@ -121,6 +138,12 @@ impl Plan {
         for longest in [2 * HOUR_MS, 30 * HOUR_MS, 100 * HOUR_MS] {
             let from = START + rng.below(ACT_MS as u64) as i64;
             plan.outages.push((from, from + rng.below(longest as u64) as i64));
+        }
+        for invoice in 0..INVOICES {
+            while rng.percent(40) {
+                let (at, step) = (START + rng.below(ACT_MS as u64) as i64, ["d1", "d7", "d30"][rng.below(3) as usize]);
+                plan.acts.push((at, Act::Remind { invoice, step }));
+            }
         }
         plan.acts.sort_by_key(|(at, _)| *at);
         plan

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use application::App;
+use application::collections::{ReminderError, remind};
 use application::hint::QueueMessage;
-use application::{CommandContext, consent, invoices};
+use application::invoices::{InvoiceError, InvoiceName};
+use application::{App, Caller, CommandContext, consent, invoices};
 use deliver::DeliverHandler;
 use domain::collect::debtor_key;
 use domain::invoice::key_of;
-use domain::ports::{Provider, QueueId};
-use events::{Channel, Mode, Timestamp};
+use domain::ports::{Principal, Provider, QueueId};
+use events::{Channel, InvoiceRef, Mode, Timestamp};
 use process::Process;
 use schedule::SweepHandler;
 use webhook::{StreamReport, WebhookHandler};
@@ -176,6 +177,20 @@ impl Run {
                 Box::pin(async move {
                     let context = CommandContext::function("api");
                     outcome(invoices::execute(&app, &context, &key_of(&tenant, &reference), command).await)
+                })
+            }
+            Act::Remind { invoice: n, step } => {
+                let (tenant, InvoiceRef { namespace, id, .. }) = invoice(n);
+                Box::pin(async move {
+                    let caller = Caller::new(Principal::admin(tenant, "person", Mode::Live));
+                    let name = InvoiceName { id, namespace: Some(namespace) };
+                    match remind(&app, &caller, &name, step).await {
+                        Ok(_) | Err(ReminderError::Refused(_) | ReminderError::Invoice(InvoiceError::NotFound(_))) => {
+                            Outcome::Done
+                        }
+                        Err(ReminderError::Invoice(InvoiceError::Execute(error))) => outcome::<(), _>(Err(error)),
+                        Err(_) => Outcome::Retry,
+                    }
                 })
             }
             Act::Debtor { customer, command } => Box::pin(async move {
