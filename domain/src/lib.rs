@@ -29,6 +29,7 @@ pub mod projection;
 pub mod provider;
 pub mod provider_configs;
 pub mod public_url;
+pub mod publication;
 pub mod quiet_hours;
 pub mod rate_limiter;
 pub mod render;

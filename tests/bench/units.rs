@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use api::Api;
 use application::App;
+use application::StreamImage;
 use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use aws_sdk_dynamodb::config::interceptors::{
@@ -18,7 +19,7 @@ use deliver::DeliverHandler;
 use domain::communication::DeliveryReport;
 use domain::ports::{ApiKeyStore, ClockAndRng, CommunicationKey, EventStore, Principal};
 use events::{Mode, ReportedStatus};
-use project::{ProjectHandler, StreamImage};
+use project::ProjectHandler;
 use serde_json::{Value, json};
 use tests::dynamo::{Dynamo, store, views};
 use tests::harness::{

@@ -374,5 +374,5 @@ async fn a_stream_with_events_of_a_newer_version_is_not_processed() {
     let project = project::ProjectHandler { store: harness.store.clone(), views, host: harness.host.clone() };
     let id = key.stream_id();
     let stream = EventStore::read(&*harness.store, &id).await.expect("a stream");
-    project.project(vec![project::StreamImage { id, stream }]).await.expect("skipped");
+    project.project(vec![application::StreamImage { id, stream }]).await.expect("skipped");
 }

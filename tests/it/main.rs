@@ -36,6 +36,7 @@ mod projection;
 mod properties;
 mod provider_requests;
 mod providers;
+mod publishing;
 mod rendering;
 mod schedule_rules;
 mod schedules;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use application::StreamImage;
 use application::hint::QueueMessage;
 use async_trait::async_trait;
 use domain::ports::{
@@ -11,7 +12,7 @@ use domain::ports::{
 };
 use domain::stats::Counters;
 use events::{StreamId, Timestamp};
-use project::{ProjectHandler, StreamImage};
+use project::ProjectHandler;
 use tests::harness::Harness;
 
 /// Views and a queue that can be out of order.

@@ -139,9 +139,19 @@ fn the_indexes_have_the_names_and_keys_that_the_adapter_uses() {
 #[test]
 fn sample_payloads_have_the_form_of_their_trigger() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("events/invocations");
-    for function in
-        ["api", "deliver", "webhook", "inbox", "process", "intake", "schedule", "project", "dead-letter", "audit"]
-    {
+    for function in [
+        "api",
+        "deliver",
+        "webhook",
+        "inbox",
+        "process",
+        "intake",
+        "schedule",
+        "project",
+        "publish",
+        "dead-letter",
+        "audit",
+    ] {
         let files: Vec<_> = fs::read_dir(root.join(function)).expect("samples").collect();
         assert!(!files.is_empty(), "{function} has no samples");
         for file in files {
@@ -154,7 +164,7 @@ fn sample_payloads_have_the_form_of_their_trigger() {
                 "api" | "webhook" => assert_eq!(value["version"], "2.0", "{}", path.display()),
                 "audit" if value.get("rebuild").is_some() => assert!(value["rebuild"].is_object()),
                 "schedule" | "audit" => assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display()),
-                "project" => assert!(records.is_some_and(|r| r[0]["dynamodb"]["NewImage"].is_object())),
+                "project" | "publish" => assert!(records.is_some_and(|r| r[0]["dynamodb"]["NewImage"].is_object())),
                 _ => assert!(records.is_some_and(|r| r[0]["body"].is_string())),
             }
         }
@@ -190,7 +200,12 @@ fn nothing_that_fails_for_good_is_lost_unseen() {
     let throttles = alarms(["DeliveryFails", "FunctionsThrottled"]);
     for function in &functions {
         let has_metric = |alarms: &str, metric: &str| {
-            alarms.lines().any(|line| line.contains(metric) && line.contains(&format!("Value: !Ref {function} ")))
+            // A function that is deployed on demand is named, because a reference to it would not resolve without it.
+            let name = match resource(&text, function).contains("Condition: HasPublishing") {
+                true => "Value: !Sub \"tidings-${Stage}-publish\" ".to_owned(),
+                false => format!("Value: !Ref {function} "),
+            };
+            alarms.lines().any(|line| line.contains(metric) && line.contains(&name))
         };
         assert!(has_metric(&errors, "MetricName: Errors"), "{function}: alarm of errors");
         assert!(has_metric(&throttles, "MetricName: Throttles"), "{function}: alarm of throttles");

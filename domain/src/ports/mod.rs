@@ -17,7 +17,9 @@ pub use access::{ApiKeyStore, JwksSource, Principal};
 pub use coordination::{Addition, CoordinationStore, VersionedRecord};
 pub use files::{FetchError, FileFetcher, ObjectKey, ObjectStore, PresignedUpload};
 pub use keys::{AddressKey, CommunicationKey};
-pub use queues::{MAX_QUEUE_DELAY_S, QueueDepth, RepairQueue, UnmatchedQueue, UnmatchedRetry, WorkQueue};
+pub use queues::{
+    EventBus, MAX_QUEUE_DELAY_S, NotTaken, QueueDepth, RepairQueue, UnmatchedQueue, UnmatchedRetry, WorkQueue,
+};
 pub use store::{
     AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
     MAX_PEOPLE, MAX_STREAM_BYTES, QueueId, RollOver, ScanPage, Stream, TIMER_SHARDS, TimerCursor,

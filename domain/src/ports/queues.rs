@@ -5,11 +5,33 @@ use events::{StreamId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::{Hint, QueueId, StoreError};
+use crate::publication::PublicEvent;
 
 /// The queue of streams whose last change reached no row.
 #[async_trait]
 pub trait RepairQueue: Send + Sync {
     async fn enqueue(&self, streams: &[StreamId]) -> Result<(), StoreError>;
+}
+
+/// The bus on which other systems hear what happened.
+#[async_trait]
+pub trait EventBus: Send + Sync {
+    /// Puts events on the bus. Returns those that it did not take.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it may have taken any of them.
+    async fn put(&self, events: &[PublicEvent]) -> Result<Vec<NotTaken>, StoreError>;
+}
+
+/// An event that the bus did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Its place among the events of the call.
+    pub index: usize,
+    pub code: String,
+    /// Whether the bus may take it the next time.
+    pub is_transient: bool,
 }
 
 /// The queue of delivery reports that match no message yet.

@@ -12,6 +12,7 @@ use domain::ports::{EventStore, ProjectedRow, StoreError, Stream};
 use domain::preferences::Preferences;
 use domain::projection::Projection;
 use domain::provider_configs::{ProviderConfigState, Routing};
+use domain::publication::{PublicEvent, Publication};
 use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use domain::tenant_limits::TenantLimits;
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 use crate::app::App;
 use crate::execute::{CommandExecutor, ExecuteError, decode};
 use crate::process::ProcessError;
+use crate::time::show_time;
 use crate::{business_events, collections, schedules};
 
 /// The rules of one kind of stream, for everything that handles streams of any kind.
@@ -31,6 +33,8 @@ pub struct StreamRules {
     pub erasure: Erasure,
     /// Projects all events of a stream to its row. `None` if streams of this kind have no rows.
     pub project: Option<ProjectFn>,
+    /// What its events after a position mean to other systems. `None` if they mean nothing to them.
+    pub publish: Option<PublishFn>,
     /// Checks a stream, given all of its events and the current time.
     pub audit: AuditFn,
     /// Brings a stream that makes others act as far as it can go. `None` if streams of this kind are no processes.
@@ -45,6 +49,7 @@ pub struct StreamRules {
 }
 
 type ProjectFn = fn(&StreamId, &[String]) -> Result<Option<ProjectedRow>, StoreError>;
+type PublishFn = fn(&StreamId, &[String], u64) -> Result<Vec<PublicEvent>, StoreError>;
 type ProcessFn = for<'a> fn(&'a App, &'a StreamId) -> BoxFuture<'a, Result<(), ProcessError>>;
 type AuditFn = fn(&Stream, &[String], Timestamp) -> AuditedStream;
 type DeadLetterFn =
@@ -63,7 +68,9 @@ pub struct AuditedStream {
 
 /// Every kind that this version knows.
 pub static KINDS: [StreamRules; 16] = [
-    StreamRules::new::<State>(Some(project::<State>), None).shown_at("/api/communications/{id}/events"),
+    StreamRules::new::<State>(Some(project::<State>), None)
+        .shown_at("/api/communications/{id}/events")
+        .published(publish::<State>),
     StreamRules::new::<TemplateState>(None, None),
     StreamRules::new::<ProviderConfigState>(None, None),
     StreamRules::new::<Routing>(None, None),
@@ -71,14 +78,18 @@ pub static KINDS: [StreamRules; 16] = [
     StreamRules::new::<Preferences>(None, None),
     StreamRules::new::<ApiKeyState>(None, None),
     StreamRules::new::<InboundMessageState>(None, None),
-    StreamRules::new::<ScheduleState>(None, Some(schedules::run)).shown_at("/api/schedules/{id}/events"),
+    StreamRules::new::<ScheduleState>(None, Some(schedules::run))
+        .shown_at("/api/schedules/{id}/events")
+        .published(publish::<ScheduleState>),
     StreamRules::new::<MappingState>(None, None),
     StreamRules::new::<AutomationState>(None, None),
     StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run))
-        .shown_at("/api/business-events/{id}/events"),
+        .shown_at("/api/business-events/{id}/events")
+        .published(publish::<BusinessEventState>),
     StreamRules::new::<InvoiceState>(Some(project::<InvoiceState>), Some(collections::run_invoice))
-        .shown_at("/api/invoices/{id}/events"),
-    StreamRules::new::<CollectionsState>(None, None),
+        .shown_at("/api/invoices/{id}/events")
+        .published(publish::<InvoiceState>),
+    StreamRules::new::<CollectionsState>(None, None).published(publish::<CollectionsState>),
     StreamRules::new::<DebtorState>(None, None),
     StreamRules::new::<NoticeState>(None, Some(collections::run_notice)),
 ];
@@ -90,12 +101,18 @@ impl StreamRules {
             event_types: A::Event::TYPES,
             erasure: A::ERASURE,
             project,
+            publish: None,
             process,
             audit: audit::<A>,
             dead_letter: dead_letter::<A>,
             resume: resume::<A>,
             events_path: None,
         }
+    }
+
+    const fn published(mut self, publish: PublishFn) -> StreamRules {
+        self.publish = Some(publish);
+        self
     }
 
     const fn shown_at(mut self, events_path: &'static str) -> StreamRules {
@@ -130,6 +147,25 @@ pub async fn lines_of(store: &dyn EventStore, id: &StreamId, stream: Stream) -> 
 pub async fn row_of(store: &dyn EventStore, id: &StreamId, stream: Stream) -> Result<Option<ProjectedRow>, StoreError> {
     let Some(project) = rules_of(id).and_then(|rules| rules.project) else { return Ok(None) };
     project(id, &lines_of(store, id, stream).await?)
+}
+
+/// What the events of a stream after a position mean to other systems. Reads nothing unless the stream has rolled over.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn public_events(
+    store: &dyn EventStore,
+    id: &StreamId,
+    stream: Stream,
+    after: u64,
+) -> Result<Vec<PublicEvent>, StoreError> {
+    let Some(publish) = rules_of(id).and_then(|rules| rules.publish) else { return Ok(Vec::new()) };
+    publish(id, &lines_of(store, id, stream).await?, after)
+}
+
+fn publish<A: Publication>(id: &StreamId, lines: &[String], after: u64) -> Result<Vec<PublicEvent>, StoreError> {
+    Ok(domain::publication::publish::<A>(id, &decode::<A::Event>(lines)?, after, show_time))
 }
 
 fn project<P: Projection>(id: &StreamId, lines: &[String]) -> Result<Option<ProjectedRow>, StoreError> {

@@ -9,8 +9,8 @@ use application::settings::{AppConfig, TableNames};
 use domain::ports::QueueId;
 use infra::SystemClockAndRng;
 use infra::aws::{
-    Aws, DynamoStore, DynamoViewStore, KmsCipher, MissingSetting, S3ObjectStore, SnsAlertSink, SqsRepairQueue,
-    SqsUnmatchedQueue, SqsWorkQueue, init_logs,
+    Aws, DynamoStore, DynamoViewStore, EventBridgeBus, KmsCipher, MissingSetting, S3ObjectStore, SnsAlertSink,
+    SqsRepairQueue, SqsUnmatchedQueue, SqsWorkQueue, init_logs,
 };
 use infra::providers::{HttpClients, HttpProviderFactory};
 
@@ -58,6 +58,10 @@ impl Adapters {
 
     pub fn repairs(&self, url: String) -> Arc<SqsRepairQueue> {
         Arc::new(SqsRepairQueue { client: self.aws.sqs(), url })
+    }
+
+    pub fn bus(&self, name: String) -> Arc<EventBridgeBus> {
+        Arc::new(EventBridgeBus { client: self.aws.eventbridge(), bus: name })
     }
 
     pub fn alerts(&self, topic_arn: String) -> Arc<SnsAlertSink> {

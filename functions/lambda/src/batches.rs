@@ -1,11 +1,11 @@
 //! Converts the batches that Lambda delivers to the types of the functions.
 
+use application::StreamImage;
 use application::hint::QueueMessage;
 use aws_lambda_events::dynamodb;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::ports::Stream;
 use events::{StreamId, Timestamp};
-use project::StreamImage;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::fields::{BodyReader, show_time};
+use application::kinds;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -31,6 +32,9 @@ use crate::clock::Clock;
 /// Maximum time that a caller can wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// How many streams the list of public events looks at.
+const MAX_STREAMS: usize = 1_000;
+
 /// Maximum size of an uploaded file, in bytes.
 const MAX_FILE: usize = 17 * 1024 * 1024;
 
@@ -53,6 +57,7 @@ pub fn router(dev: Arc<Dev>) -> Router {
         .route("/_dev/faults", post(inject_fault).delete(clear_faults))
         .route("/_dev/clock", post(advance_clock))
         .route("/_dev/events", post(take_event))
+        .route("/_dev/bus", get(list_public_events))
         .route("/_dev/queues", get(show_queues))
         .route("/_dev/suppressions", delete(clear_suppressions))
         .route("/_dev/files/{folder}/{tenant}/{name}", get(download_file).put(upload_file))
@@ -80,6 +85,16 @@ fn malformed(detail: impl Into<String>) -> Problem {
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| malformed(format!("{error}.")))
+}
+
+/// The events that the function `publish` would have put on the bus for the streams that changed last, in their order.
+async fn list_public_events(State(dev): Shared) -> Result<Json<Value>, Problem> {
+    let mut events = Vec::new();
+    for change in dev.database.newest_changes(MAX_STREAMS)? {
+        events.extend(kinds::public_events(&dev.database, &change.id, change.stream, 0).await?);
+    }
+    events.sort_by(|a, b| (&a.timestamp, a.sequence).cmp(&(&b.timestamp, b.sequence)));
+    Ok(Json(json!({ "events": events })))
 }
 
 /// Parses a duration such as `5s`, `500ms` or `5`, which means seconds.

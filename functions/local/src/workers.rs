@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::StreamImage;
 use application::hint::QueueMessage;
 use dead_letter::DeadLetterHandler;
 use deliver::DeliverHandler;
@@ -11,7 +12,7 @@ use events::Channel;
 use infra::SystemClockAndRng;
 use infra::embedded::{Database, DueRetry, MemoryWorkQueue, QueueConsumer, ReceivedHint, SqliteUnmatchedQueue};
 use process::Process;
-use project::{ProjectHandler, StreamImage};
+use project::ProjectHandler;
 use schedule::SweepHandler;
 use simulator::SimulationClock;
 use tokio::sync::watch;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use application::hint::QueueMessage;
-use application::kinds;
+use application::{StreamImage, kinds};
 use domain::ports::{
     ClockAndRng, EventStore, MAX_ROWS_PER_TRANSACTION, ProjectedRow, RepairQueue, StoreError, Stream, ViewScope,
     ViewStore,
@@ -21,13 +21,6 @@ pub struct ProjectHandler {
     pub store: Arc<dyn EventStore>,
     pub views: Arc<dyn ViewStore>,
     pub host: Arc<dyn ClockAndRng>,
-}
-
-/// A stream as it was after a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamImage {
-    pub id: StreamId,
-    pub stream: Stream,
 }
 
 impl ProjectHandler {

@@ -94,6 +94,10 @@ impl Aws {
         aws_sdk_sqs::Client::from_conf(configured!(self, aws_sdk_sqs).build())
     }
 
+    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::from_conf(configured!(self, aws_sdk_eventbridge).build())
+    }
+
     pub fn kms(&self) -> aws_sdk_kms::Client {
         aws_sdk_kms::Client::from_conf(configured!(self, aws_sdk_kms).build())
     }

@@ -6,6 +6,7 @@ mod dynamodb;
 mod dynamodb_addresses;
 mod dynamodb_event_store;
 mod dynamodb_views;
+mod eventbridge;
 mod kms;
 mod logs;
 #[cfg(feature = "providers")]
@@ -16,6 +17,7 @@ mod sqs;
 pub use clients::{Aws, MissingSetting};
 pub use dynamodb::DynamoStore;
 pub use dynamodb_views::DynamoViewStore;
+pub use eventbridge::EventBridgeBus;
 pub use kms::KmsCipher;
 pub use logs::init_logs;
 #[cfg(feature = "providers")]

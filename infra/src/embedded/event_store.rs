@@ -28,10 +28,22 @@ impl Database {
     ///
     /// [`StoreError`]: the file cannot be read.
     pub fn changes(&self, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.select_changes("WHERE changed > ?1 ORDER BY changed LIMIT ?2", after, limit)
+    }
+
+    /// Reads the streams that changed last, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the file cannot be read.
+    pub fn newest_changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.select_changes("WHERE changed > ?1 ORDER BY changed DESC LIMIT ?2", 0, limit)
+    }
+
+    fn select_changes(&self, which: &str, after: i64, limit: usize) -> Result<Vec<Change>, StoreError> {
         let rows = self.read(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT v, ev, snapshot, wake, writer, pk, changed FROM events WHERE changed > ?1 ORDER BY changed LIMIT ?2",
-            )?;
+            let columns = "SELECT v, ev, snapshot, wake, writer, pk, changed FROM events";
+            let mut query = connection.prepare_cached(&format!("{columns} {which}"))?;
             let rows = query.query_map(params![after, limit as i64], |row| {
                 Ok((stream_row(row)?, row.get::<_, String>(5)?, row.get::<_, i64>(6)?))
             })?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use application::StreamImage;
 use domain::communication::DeliveryReport;
 use domain::message::MessageContent;
 use domain::ports::{
@@ -10,7 +11,6 @@ use domain::ports::{
 };
 use domain::stats::Counters;
 use events::{AttemptId, StreamId, TenantId};
-use project::StreamImage;
 use tests::rng::SeededRng;
 
 use super::faults::Fault;
