@@ -131,7 +131,9 @@ fn the_indexes_have_the_names_and_keys_that_the_adapter_uses() {
     }
     let views = resource(&template(), "ViewsTable");
     assert!(
-        ["by_recipient", "by_entity", "dead_letters", "by_provider_message"].iter().all(|index| views.contains(index))
+        ["by_recipient", "by_entity", "dead_letters", "by_provider_message", "by_due"]
+            .iter()
+            .all(|index| views.contains(index))
     );
 }
 

@@ -55,9 +55,11 @@ async fn create_tables(client: &Client) {
     let by_entity = ("by_entity", "epk", "sk", ProjectionType::KeysOnly, &[][..]);
     let dead_letters = ("dead_letters", "dpk", "sk", ProjectionType::KeysOnly, &[][..]);
     let by_provider_message = ("by_provider_message", "mpk", "sk", ProjectionType::KeysOnly, &[][..]);
+    let by_due = ("by_due", "upk", "due", ProjectionType::KeysOnly, &[][..]);
     create(client, "events", Some("sk"), &["shard", "wake"], &[work]).await;
     create(client, "vault", Some("sk"), &[], &[]).await;
-    create(client, "views", Some("sk"), &[], &[by_recipient, by_entity, dead_letters, by_provider_message]).await;
+    let views = [by_recipient, by_entity, dead_letters, by_provider_message, by_due];
+    create(client, "views", Some("sk"), &[], &views).await;
     create(client, "limits", None, &[], &[]).await;
 }
 

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, AggregateId, Erasure};
 
 pub use facts::{Amounts, Ended, Facts, Payment};
-pub use view::{InvoiceFilter, InvoiceRow, InvoiceStage, LastStep, customer_range, idle_range, source_range};
+pub use view::{
+    InvoiceFilter, InvoiceRow, InvoiceStage, LastStep, collected_by_due, customer_range, idle_by_due, idle_range,
+    source_range,
+};
 
 /// Maximum number of payments and reversals of one invoice.
 pub const MAX_PAYMENTS: usize = 500;

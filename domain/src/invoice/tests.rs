@@ -363,6 +363,12 @@ fn the_row_of_an_invoice_says_where_it_stands() {
         let row = row(events);
         assert_eq!((row.stage, row.is_idle), (stage, is_idle), "{row:?}");
         assert_eq!(row.indexes().contains_key(&RowIndex::DeadLetters), row.is_open());
+        let expected = match (row.is_idle, stage) {
+            (true, _) => Some("idle"),
+            (false, InvoiceStage::Collecting) => Some("collected"),
+            (false, _) => None,
+        };
+        assert_eq!(row.indexes().get(&RowIndex::Due).map(String::as_str), expected, "{row:?}");
     }
     let half = row(vec![issued(), paid("p1", 400, 2)]);
     assert_eq!((half.owed, half.counters()["owed.EUR"]), (Some(600), 600));

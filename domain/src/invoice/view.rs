@@ -8,7 +8,7 @@ use events::{
 use serde::{Deserialize, Serialize};
 
 use super::{Ended, Hold, InvoiceState, StepOutcome};
-use crate::aggregate::fold;
+use crate::aggregate::{Aggregate, fold};
 use crate::ports::{RowIndex, RowRange, ViewRow, time_prefix};
 use crate::projection::Projection;
 use crate::stats::Counters;
@@ -113,6 +113,9 @@ pub struct InvoiceRow {
     pub last_step: Option<LastStep>,
     /// Whether its reminders can begin, and have not.
     pub is_idle: bool,
+    /// Whether its reminders have begun and go on, so that its stream has a timer.
+    #[serde(default)]
+    pub is_collected: bool,
     pub first_seen_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -145,6 +148,7 @@ impl InvoiceRow {
             due_on: terms.due_on,
             last_step,
             is_idle: state.is_idle(),
+            is_collected: !state.is_complete(),
             first_seen_at: state.first_seen_at?,
             updated_at,
         })
@@ -185,6 +189,7 @@ impl Projection for InvoiceState {
 
 const OPEN: &str = "open";
 const IDLE: &str = "idle";
+const COLLECTED: &str = "collected";
 
 fn of_customer(customer: &Recipient) -> Option<(RowIndex, String)> {
     let id = customer.id.as_ref()?;
@@ -219,7 +224,17 @@ impl ViewRow for InvoiceRow {
     fn indexes(&self) -> BTreeMap<RowIndex, String> {
         let open = self.is_open().then(|| (RowIndex::DeadLetters, if self.is_idle { IDLE } else { OPEN }.to_owned()));
         let customer = self.customer.as_ref().and_then(of_customer);
-        open.into_iter().chain(customer).chain([of_source(&self.source_id)]).collect()
+        let by_due = match (self.is_idle, self.is_collected) {
+            (true, _) => Some(IDLE),
+            (false, true) => Some(COLLECTED),
+            (false, false) => None,
+        };
+        let by_due = by_due.map(|value| (RowIndex::Due, value.to_owned()));
+        open.into_iter().chain(customer).chain(by_due).chain([of_source(&self.source_id)]).collect()
+    }
+
+    fn due(&self) -> Option<String> {
+        self.due_on.clone()
     }
 
     fn counters(&self) -> Counters {
@@ -266,6 +281,17 @@ pub fn source_range(id: &str) -> RowRange {
 /// The rows of open invoices whose reminders have not begun.
 pub fn idle_range() -> RowRange {
     whole(Some((RowIndex::DeadLetters, IDLE.to_owned())))
+}
+
+/// The rows of open invoices whose reminders have not begun and that are due on a day from `from` to the one before
+/// `before`, the latest first.
+pub fn idle_by_due(from: &str, before: &str) -> RowRange {
+    RowRange { index: Some((RowIndex::Due, IDLE.to_owned())), from: from.to_owned(), before: before.to_owned() }
+}
+
+/// The rows of invoices whose reminders have begun, due before a day, the latest first.
+pub fn collected_by_due(before: &str) -> RowRange {
+    RowRange { index: Some((RowIndex::Due, COLLECTED.to_owned())), from: "0".to_owned(), before: before.to_owned() }
 }
 
 impl InvoiceFilter {

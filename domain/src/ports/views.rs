@@ -36,6 +36,8 @@ pub enum RowIndex {
     Entity,
     DeadLetters,
     ProviderMessage,
+    /// Ordered by [`ViewRow::due`], and then by the key.
+    Due,
 }
 
 /// One row of a view.
@@ -56,6 +58,11 @@ pub trait ViewRow: Serialize + DeserializeOwned {
 
     /// The value of each index that contains the row.
     fn indexes(&self) -> BTreeMap<RowIndex, String>;
+
+    /// The place of the row in [`RowIndex::Due`], such as a day. It can change.
+    fn due(&self) -> Option<String> {
+        None
+    }
 
     /// The contribution of the row to the counters of its day and to the totals.
     fn counters(&self) -> Counters;
@@ -78,6 +85,8 @@ pub struct ProjectedRow {
     pub updated_at: Timestamp,
     /// The value of each index that contains the row.
     pub indexes: BTreeMap<RowIndex, String>,
+    /// The sort key in [`RowIndex::Due`]. `None` if that index does not contain the row.
+    pub due_key: Option<String>,
     /// The contribution of the row to the counters.
     pub counters: Counters,
     /// The row as JSON.
@@ -91,13 +100,20 @@ impl ProjectedRow {
     ///
     /// [`StoreError::Unreadable`]: the row does not serialise.
     pub fn new<R: ViewRow>(tenant: TenantId, mode: Mode, row: &R) -> Result<ProjectedRow, StoreError> {
+        let mut indexes = row.indexes();
+        let due_key = row.due().map(|due| format!("{due}#{}", row.key()));
+        let due_key = due_key.filter(|_| indexes.contains_key(&RowIndex::Due));
+        if due_key.is_none() {
+            indexes.remove(&RowIndex::Due);
+        }
         Ok(ProjectedRow {
             scope: ViewScope { view: R::VIEW, tenant, mode },
             key: row.key(),
             position: row.position(),
             created_at: row.created_at(),
             updated_at: row.updated_at(),
-            indexes: row.indexes(),
+            indexes,
+            due_key,
             counters: row.counters(),
             body: serde_json::to_string(row).map_err(|error| StoreError::Unreadable(error.to_string()))?,
             parse: |body| parse_row::<R>(body).map(|row| (row.position(), row.counters())),
@@ -135,7 +151,7 @@ pub fn parse_row<R: ViewRow>(body: &str) -> Result<R, StoreError> {
     serde_json::from_str(body).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
-/// The rows to list: those of an index or all, with keys from `from` (included) to `before` (not included).
+/// The rows to list: those of an index or all, with sort keys from `from` (included) to `before` (not included).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowRange {
     pub index: Option<(RowIndex, String)>,
@@ -143,7 +159,7 @@ pub struct RowRange {
     pub before: String,
 }
 
-/// A stored row: its key, and its body as JSON.
+/// A stored row: its sort key in the list, and its body as JSON.
 pub type StoredRow = (String, String);
 
 /// Stores rows and counters.
@@ -153,7 +169,7 @@ pub trait ViewStore: Send + Sync {
     /// is not newer changes nothing. At most [`MAX_ROWS_PER_TRANSACTION`] rows, all of one scope.
     async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError>;
 
-    /// Returns rows in the descending order of their keys. Fewer than `limit` rows mean that there are no others.
+    /// Returns rows in the descending order of their sort keys. Fewer than `limit` rows mean that there are no others.
     async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError>;
 
     /// Reads the bodies of rows by key, in the order of `keys`.

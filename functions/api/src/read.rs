@@ -277,6 +277,15 @@ pub(crate) fn read_type_filter(query: &mut QueryParams) -> Option<MessageType> {
 }
 
 /// A cursor is valid only with the filter that it was created for.
+/// One page of a list as JSON.
+pub(crate) fn page_of(results: Vec<Value>, next: Option<&str>, filter: &impl Serialize) -> Value {
+    json!({
+        "results": results,
+        "hasMore": next.is_some(),
+        "nextCursor": next.map(|next| cursor_of(next, filter)),
+    })
+}
+
 pub(crate) fn cursor_of(next: &str, filter: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}~{next}", fingerprint(filter)))
 }

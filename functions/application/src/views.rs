@@ -15,6 +15,23 @@ pub struct RowPage<R> {
     pub next: Option<String>,
 }
 
+/// One page of the rows of a range in the store's order. `next` is the `before` of the next page's range.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub async fn page<R: ViewRow>(
+    views: &dyn ViewStore,
+    scope: &ViewScope,
+    range: &RowRange,
+    size: usize,
+) -> Result<RowPage<R>, StoreError> {
+    let stored = views.list(scope, range, size).await?;
+    let next = stored.last().filter(|_| stored.len() == size).map(|(key, _)| key.clone());
+    let rows = stored.iter().map(|(_, body)| parse_row::<R>(body)).collect::<Result<_, _>>()?;
+    Ok(RowPage { rows, next })
+}
+
 /// The rows of some ranges that match, newest first, behind the key `after`. No row may be in two of the ranges.
 ///
 /// # Errors

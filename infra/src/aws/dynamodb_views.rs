@@ -1,5 +1,5 @@
-//! The read models in DynamoDB. Rows have `pk` = tenant#mode#view, `sk` = created#id and `row` = JSON. Counters have the
-//! partitions tenant#mode#view#day and tenant#mode#view#total. Each counter is spread over four items, so that the shards of the
+//! The read models in DynamoDB. Rows have `pk` = tenant#mode#view, `sk` = created#id and `row` = JSON. The index by due
+//! day is ordered by `due` = day#created#id, the others by `sk`. Counters have the partitions tenant#mode#view#day and tenant#mode#view#total. Each counter is spread over four items, so that the shards of the
 //! table stream rarely write the same item.
 
 use std::collections::{BTreeMap, HashMap};
@@ -34,13 +34,14 @@ fn row_key(scope: &ViewScope, key_of_row: &str) -> Item {
     key(scope.path(), key_of_row.to_owned())
 }
 
-/// The name of an index, and the attribute that is its partition key.
-fn index_names(index: RowIndex) -> (&'static str, &'static str) {
+/// The name of an index, and the attributes that are its partition key and its sort key.
+fn index_names(index: RowIndex) -> (&'static str, &'static str, &'static str) {
     match index {
-        RowIndex::Recipient => ("by_recipient", "rpk"),
-        RowIndex::Entity => ("by_entity", "epk"),
-        RowIndex::DeadLetters => ("dead_letters", "dpk"),
-        RowIndex::ProviderMessage => ("by_provider_message", "mpk"),
+        RowIndex::Recipient => ("by_recipient", "rpk", "sk"),
+        RowIndex::Entity => ("by_entity", "epk", "sk"),
+        RowIndex::DeadLetters => ("dead_letters", "dpk", "sk"),
+        RowIndex::ProviderMessage => ("by_provider_message", "mpk", "sk"),
+        RowIndex::Due => ("by_due", "upk", "due"),
     }
 }
 
@@ -86,6 +87,7 @@ impl DynamoViewStore {
         for (index, value) in &row.indexes {
             item.insert(index_names(*index).1.to_owned(), text(partition(&row.scope, value)));
         }
+        item.extend(row.due_key.iter().map(|due_key| ("due".to_owned(), text(due_key))));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = match stored.and_then(|item| item.get("position")) {
             None => put.condition_expression("attribute_not_exists(pk)"),
@@ -186,9 +188,12 @@ impl ViewStore for DynamoViewStore {
         if before <= from {
             return Ok(Vec::new());
         }
-        let (index, name, pk) = match index {
-            Some((index, value)) => (Some(index_names(*index).0), index_names(*index).1, partition(scope, value)),
-            None => (None, "pk", scope.path()),
+        let (index, name, order, pk) = match index {
+            Some((index, value)) => {
+                let (index, name, order) = index_names(*index);
+                (Some(index), name, order, partition(scope, value))
+            }
+            None => (None, "pk", "sk", scope.path()),
         };
         let (mut rows, mut start) = (Vec::new(), None);
         loop {
@@ -198,7 +203,7 @@ impl ViewStore for DynamoViewStore {
                 .query()
                 .table_name(&self.table)
                 .set_index_name(index.map(str::to_owned))
-                .key_condition_expression(format!("{name} = :pk AND sk BETWEEN :from AND :before"))
+                .key_condition_expression(format!("{name} = :pk AND {order} BETWEEN :from AND :before"))
                 .expression_attribute_values(":pk", text(&pk))
                 .expression_attribute_values(":from", text(from))
                 .expression_attribute_values(":before", text(before))
@@ -208,16 +213,20 @@ impl ViewStore for DynamoViewStore {
                 .send()
                 .await
                 .map_err(unavailable)?;
-            let mut items: Vec<Item> = response.items.unwrap_or_default();
-            if index.is_some() {
-                let keys: Result<Vec<Item>, StoreError> =
-                    items.iter().map(|i| Ok(key(read_string(i, "pk")?, read_string(i, "sk")?))).collect();
-                items = get_items(&self.client, &self.table, &keys?).await?.into_iter().flatten().collect();
-            }
-            for item in &items {
-                let key = read_string(item, "sk")?;
-                if key != *before {
-                    rows.push((key, read_string(item, "row")?));
+            let items: Vec<Item> = response.items.unwrap_or_default();
+            // The index may be behind the table, so the place in the list is the one in the index.
+            let sort_keys = items.iter().map(|item| read_string(item, order)).collect::<Result<Vec<_>, _>>()?;
+            let items = match index {
+                None => items.into_iter().map(Some).collect(),
+                Some(_) => {
+                    let keys: Result<Vec<Item>, StoreError> =
+                        items.iter().map(|i| Ok(key(read_string(i, "pk")?, read_string(i, "sk")?))).collect();
+                    get_items(&self.client, &self.table, &keys?).await?
+                }
+            };
+            for (sort_key, item) in sort_keys.into_iter().zip(&items) {
+                if let Some(item) = item.as_ref().filter(|_| sort_key != *before) {
+                    rows.push((sort_key, read_string(item, "row")?));
                 }
                 if rows.len() == limit {
                     return Ok(rows);

@@ -29,12 +29,13 @@ CREATE TABLE IF NOT EXISTS vault (
 CREATE TABLE IF NOT EXISTS keys (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS view_rows (
   view TEXT, sk TEXT, position INTEGER NOT NULL, body TEXT NOT NULL, recipient TEXT, entity TEXT, dead_letter TEXT,
-  provider_message TEXT,
+  provider_message TEXT, due TEXT, due_key TEXT,
   PRIMARY KEY (view, sk));
 CREATE INDEX IF NOT EXISTS by_recipient ON view_rows (view, recipient, sk) WHERE recipient IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_entity ON view_rows (view, entity, sk) WHERE entity IS NOT NULL;
 CREATE INDEX IF NOT EXISTS dead_letters ON view_rows (view, dead_letter, sk) WHERE dead_letter IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_provider_message ON view_rows (view, provider_message, sk) WHERE provider_message IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_due ON view_rows (view, due, due_key) WHERE due IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counters (
   view TEXT, day TEXT, name TEXT, amount INTEGER NOT NULL, PRIMARY KEY (view, day, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS view_times (view TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
@@ -47,7 +48,7 @@ CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER N
 ";
 
 /// The schema version of the views. The views of a file with another version are rebuilt from its streams.
-const VIEWS_VERSION: i64 = 5;
+const VIEWS_VERSION: i64 = 6;
 const DROP_VIEWS: &str = "
 DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS view_times; DROP TABLE IF EXISTS cursors;";
 

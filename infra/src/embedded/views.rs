@@ -20,6 +20,7 @@ fn column(index: RowIndex) -> &'static str {
         RowIndex::Entity => "entity",
         RowIndex::DeadLetters => "dead_letter",
         RowIndex::ProviderMessage => "provider_message",
+        RowIndex::Due => "due",
     }
 }
 
@@ -40,12 +41,14 @@ impl ViewStore for Database {
     }
 
     async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let order = if matches!(range.index, Some((RowIndex::Due, _))) { "due_key" } else { "sk" };
         let (condition, value) = match &range.index {
             Some((index, value)) => (format!("{} = ?5", column(*index)), Some(value)),
             None => ("?5 IS NULL".to_owned(), None),
         };
         let sql = format!(
-            "SELECT sk, body FROM view_rows WHERE view = ?1 AND sk < ?2 AND sk >= ?3 AND {condition} ORDER BY sk DESC LIMIT ?4"
+            "SELECT {order}, body FROM view_rows \
+             WHERE view = ?1 AND {order} < ?2 AND {order} >= ?3 AND {condition} ORDER BY {order} DESC LIMIT ?4"
         );
         self.read(|connection| {
             let mut query = connection.prepare_cached(&sql)?;
@@ -122,8 +125,9 @@ fn apply_row(
     let index = |index| row.indexes.get(&index);
     execute(
         connection,
-        "INSERT OR REPLACE INTO view_rows (view, sk, position, body, recipient, entity, dead_letter, provider_message) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO view_rows \
+         (view, sk, position, body, recipient, entity, dead_letter, provider_message, due, due_key) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             view,
             row.key,
@@ -132,7 +136,9 @@ fn apply_row(
             index(RowIndex::Recipient),
             index(RowIndex::Entity),
             index(RowIndex::DeadLetters),
-            index(RowIndex::ProviderMessage)
+            index(RowIndex::ProviderMessage),
+            index(RowIndex::Due),
+            row.due_key
         ],
     )?;
     execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::ports::{ProjectedRow, RowRange, StoreError, StoredRow, ViewScope, ViewStore};
+use domain::ports::{ProjectedRow, RowIndex, RowRange, StoreError, StoredRow, ViewScope, ViewStore};
 use domain::stats::{Counters, add_counters, utc_day};
 use events::Timestamp;
 
@@ -53,9 +53,14 @@ impl ViewStore for World {
             range.index.as_ref().is_none_or(|(index, value)| row.indexes.get(index) == Some(value))
         };
         let is_in_range = |key: &String| range.from <= *key && *key < range.before;
-        let rows =
-            state.rows.iter().rev().filter(|((of, key), row)| of == scope && is_in_range(key) && is_indexed(row));
-        Ok(rows.take(limit).map(|((_, key), row)| (key.clone(), row.body.clone())).collect())
+        let is_by_due = matches!(range.index, Some((RowIndex::Due, _)));
+        let sort_key = |row: &ProjectedRow| if is_by_due { row.due_key.clone() } else { Some(row.key.clone()) };
+        let rows = state.rows.iter().filter(|((of, _), row)| of == scope && is_indexed(row));
+        let rows = rows.filter_map(|(_, row)| Some((sort_key(row)?, row.body.clone())));
+        let mut rows: Vec<_> = rows.filter(|(key, _)| is_in_range(key)).collect();
+        rows.sort_by(|(one, _), (other, _)| other.cmp(one));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     async fn get_rows(&self, scope: &ViewScope, keys: &[String]) -> Result<Vec<Option<String>>, StoreError> {

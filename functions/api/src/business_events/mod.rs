@@ -23,7 +23,7 @@ pub(crate) use present::act;
 use crate::fields::BodyReader;
 use crate::present::decision;
 use crate::query::QueryParams;
-use crate::read::{Paging, cursor_of};
+use crate::read::{Paging, page_of};
 use crate::{Api, Shared, json, read_body};
 
 /// Number of events of a batch that are stored concurrently.
@@ -171,12 +171,7 @@ pub(crate) async fn list(
         .await
         .map_err(problem)?;
     let shown: Vec<Value> = page.rows.iter().map(present::row).collect();
-    let body = json!({
-        "results": shown,
-        "hasMore": page.next.is_some(),
-        "nextCursor": page.next.as_deref().map(|next| cursor_of(next, &filter)),
-    });
-    Ok(json(StatusCode::OK, &body))
+    Ok(json(StatusCode::OK, &page_of(shown, page.next.as_deref(), &filter)))
 }
 
 pub(crate) async fn get(

@@ -22,7 +22,7 @@ use crate::collections::{parse_customer, problem as collections_problem, read_la
 use crate::fields::{BodyReader, missing};
 use crate::present::decision;
 use crate::query::QueryParams;
-use crate::read::{Paging, cursor_of};
+use crate::read::{Paging, page_of};
 use crate::{Api, Shared, json, read_body};
 
 /// Maximum number of events in one answer: the newest.
@@ -100,12 +100,7 @@ pub(crate) async fn list(
     query.finish()?;
     let (page, today) = invoices::list(&api.app, &caller, &filter, after.as_deref(), size).await.map_err(problem)?;
     let results: Vec<Value> = page.rows.iter().map(|row| present::row(row, &today)).collect();
-    let body = json!({
-        "results": results,
-        "hasMore": page.next.is_some(),
-        "nextCursor": page.next.as_deref().map(|next| cursor_of(next, &filter)),
-    });
-    Ok(json(StatusCode::OK, &body))
+    Ok(json(StatusCode::OK, &page_of(results, page.next.as_deref(), &filter)))
 }
 
 pub(crate) async fn get(

@@ -82,11 +82,16 @@ impl Handling<'_> {
         if self.app.printer.is_none() && acts.iter().any(Act::prints) {
             return Ok(None);
         }
+        // A statement has facts about many invoices.
+        let collect_from = match acts.iter().any(|act| matches!(act, Act::Facts(_))) {
+            true => invoices::collections_of(self.app, self.tenant).await?.enabled_from,
+            false => None,
+        };
         let mut outcomes = Vec::new();
         for act in acts {
             match act {
                 Act::Send(send) => outcomes.push(self.send(&send).await?),
-                Act::Facts(facts) => outcomes.push(self.record(&facts).await?),
+                Act::Facts(facts) => outcomes.push(self.record(&facts, &collect_from).await?),
                 Act::Confirm(payment) => self.confirm(&payment, known.clone(), &mut outcomes).await?,
                 Act::Person(person) => self.change_person(*person, &mut outcomes).await?,
                 Act::Skip { act, recipient, channel, reason } => {
@@ -139,7 +144,7 @@ impl Handling<'_> {
     }
 
     /// Records what the event says about an invoice.
-    async fn record(&self, facts: &InvoiceFacts) -> Result<ActOutcome, ProcessError> {
+    async fn record(&self, facts: &InvoiceFacts, collect_from: &Option<String>) -> Result<ActOutcome, ProcessError> {
         let origin = Origin { event: self.id, occurred_at: self.event.received.occurred_at };
         let Some((invoice, recorded)) = origin.facts(facts) else {
             return Ok(skipped(facts.act(), None, None, "not_implemented".to_owned()));
@@ -149,7 +154,8 @@ impl Handling<'_> {
             reference: Some(domain::invoice::stream_name(self.tenant, &reference)),
             ..outcome(facts.act(), None)
         };
-        match invoices::record(self.app, &context, self.tenant, &reference, recorded).await {
+        let collect_from = collect_from.clone();
+        match invoices::record_from(self.app, &context, self.tenant, &reference, recorded, collect_from).await {
             Ok(_) => Ok(done),
             Err(ExecuteError::Rejected(rejection)) => {
                 tracing::warn!(event = self.id, %rejection, "a fact about an invoice was refused");

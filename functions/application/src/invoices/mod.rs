@@ -48,6 +48,23 @@ pub async fn record(
     facts: Vec<InvoiceEvent>,
 ) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
     let collect_from = collections_of(app, tenant).await?.enabled_from;
+    record_from(app, context, tenant, reference, facts, collect_from).await
+}
+
+/// As [`record`], for a caller that has read the settings: `collect_from` is the earliest due day that collections take
+/// up by themselves.
+///
+/// # Errors
+///
+/// [`ExecuteError`]
+pub async fn record_from(
+    app: &App,
+    context: &CommandContext,
+    tenant: &TenantId,
+    reference: &InvoiceRef,
+    facts: Vec<InvoiceEvent>,
+    collect_from: Option<String>,
+) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
     let command = Command::Record { reference: reference.clone(), facts, collect_from };
     let loaded = execute(app, context, &key_of(tenant, reference), command).await?;
     if loaded.appended > 0 {
