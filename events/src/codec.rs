@@ -87,9 +87,9 @@ pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeErro
 mod tests {
     use super::*;
     use crate::{
-        ApiKeyEvent, AutomationEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent, EventMappingEvent,
-        InboundMessageEvent, InvoiceEvent, NoticeEvent, PreferenceEvent, ProviderConfigEvent, RoutingEvent,
-        ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
+        ApiKeyEvent, AutomationEvent, BackfillEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent,
+        EventMappingEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent, PreferenceEvent, ProviderConfigEvent,
+        RoutingEvent, ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -124,6 +124,7 @@ mod tests {
         read_and_write_back::<BusinessEventEvent>();
         read_and_write_back::<InvoiceEvent>();
         read_and_write_back::<CollectionsEvent>();
+        read_and_write_back::<BackfillEvent>();
         read_and_write_back::<DebtorEvent>();
         read_and_write_back::<NoticeEvent>();
         read_and_write_back::<EventMappingEvent>();

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod automation;
+mod backfill;
 mod business_event;
 mod codec;
 mod collections;
@@ -24,6 +25,7 @@ mod values;
 
 pub use api_key::ApiKeyEvent;
 pub use automation::{AutomationEvent, AutomationSettings};
+pub use backfill::{BackfillEndReason, BackfillEvent, BackfillPlan, BackfillSteps};
 pub use business_event::{ActOutcome, BusinessEventEvent, DataFault, EventClassification, IntakeChannel, ParkReason};
 pub use codec::{DecodeError, EventMetadata, RecordedEvent, decode, encode};
 pub use collections::{
@@ -77,6 +79,7 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         CollectionsEvent::TYPES,
         DebtorEvent::TYPES,
         NoticeEvent::TYPES,
+        BackfillEvent::TYPES,
         EventMappingEvent::TYPES,
         AutomationEvent::TYPES,
     ];

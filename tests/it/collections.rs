@@ -24,24 +24,24 @@ use crate::use_cases::UseCases;
 const MINUTE_MS: i64 = 60_000;
 
 /// An instant in UTC. The clock of these tests starts at `2027-01-15T08:00`, a Friday.
-fn at(text: &str) -> Timestamp {
+pub fn at(text: &str) -> Timestamp {
     let time: jiff::Timestamp = format!("{text}:00Z").parse().expect("a time");
     Timestamp(time.as_millisecond())
 }
 
-fn context() -> CommandContext {
+pub fn context() -> CommandContext {
     CommandContext::function("intake")
 }
 
-fn reference(id: &str) -> InvoiceRef {
+pub fn reference(id: &str) -> InvoiceRef {
     InvoiceRef { mode: Mode::Live, namespace: "flowpos".to_owned(), id: id.to_owned() }
 }
 
-struct Collections(UseCases);
+pub struct Collections(pub UseCases);
 
 impl Collections {
     /// Collections are on, from this month.
-    async fn new() -> Collections {
+    pub async fn new() -> Collections {
         let mut cases = UseCases::new();
         let rate = RateLimit { burst: 10, per_second: 10 };
         let accounts = [Channel::Email, Channel::Sms];
@@ -52,11 +52,11 @@ impl Collections {
         Collections(cases)
     }
 
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.0.app.host.now()
     }
 
-    async fn address(&self, customer: &str, channel: Channel, address: &str) {
+    pub async fn address(&self, customer: &str, channel: Channel, address: &str) {
         let app = &self.0.app;
         let change = [(channel, Some(address.to_owned()))].into();
         consent::change_addresses(&app.tenant_ports, &tenant(), &format!("customer:{customer}"), &change)
@@ -64,12 +64,12 @@ impl Collections {
             .expect("an address");
     }
 
-    async fn record(&self, id: &str, fact: InvoiceEvent) -> InvoiceState {
+    pub async fn record(&self, id: &str, fact: InvoiceEvent) -> InvoiceState {
         let recorded = invoices::record(&self.0.app, &context(), &tenant(), &reference(id), vec![fact]).await;
         recorded.expect("recorded").state
     }
 
-    async fn issue(&self, id: &str, customer: &str, total: i64, due_on: &str) -> InvoiceState {
+    pub async fn issue(&self, id: &str, customer: &str, total: i64, due_on: &str) -> InvoiceState {
         let terms = InvoiceTerms {
             number: Some(format!("INV-{id}")),
             customer: Some(Recipient { kind: RecipientType::Customer, id: Some(customer.to_owned()) }),
@@ -82,7 +82,7 @@ impl Collections {
         self.record(id, InvoiceEvent::InvoiceIssued { terms, source: self.source("issued") }).await
     }
 
-    async fn pay(&self, id: &str, payment: &str, amount: i64) {
+    pub async fn pay(&self, id: &str, payment: &str, amount: i64) {
         let fact = InvoiceEvent::PaymentRecorded {
             payment: payment.to_owned(),
             amount,
@@ -94,22 +94,22 @@ impl Collections {
         self.record(id, fact).await;
     }
 
-    fn source(&self, event: &str) -> FactSource {
+    pub fn source(&self, event: &str) -> FactSource {
         FactSource { event: event.to_owned(), occurred_at: self.now(), revision: None }
     }
 
-    async fn invoice(&self, id: &str) -> InvoiceState {
+    pub async fn invoice(&self, id: &str) -> InvoiceState {
         let key = key_of(&tenant(), &reference(id));
         self.0.app.executor(&context()).load(&key).await.expect("an invoice").state
     }
 
-    async fn command(&self, id: &str, command: Command) {
+    pub async fn command(&self, id: &str, command: Command) {
         let key = key_of(&tenant(), &reference(id));
         invoices::execute(&self.0.app, &context(), &key, command).await.expect("done");
     }
 
     /// The timers of processes, earliest first.
-    async fn timers(&self) -> BTreeMap<Timestamp, StreamId> {
+    pub async fn timers(&self) -> BTreeMap<Timestamp, StreamId> {
         let mut timers = BTreeMap::new();
         for shard in 0..TIMER_SHARDS {
             let until = Timestamp(i64::MAX);
@@ -122,7 +122,7 @@ impl Collections {
     }
 
     /// Serves every timer until this time, each at its time.
-    async fn run_until(&self, until: Timestamp) {
+    pub async fn run_until(&self, until: Timestamp) {
         for _ in 0..500 {
             let Some((wake, id)) = self.timers().await.into_iter().next().filter(|(wake, _)| *wake <= until) else {
                 break;
@@ -135,7 +135,7 @@ impl Collections {
     }
 
     /// The texts that were accepted for sending, with their channels and addresses.
-    async fn sent(&self) -> Vec<(Channel, String, String)> {
+    pub async fn sent(&self) -> Vec<(Channel, String, String)> {
         let mut sent = Vec::new();
         let page = self.0.app.store.scan(None, 1_000).await.expect("streams");
         for (id, _) in page.streams {

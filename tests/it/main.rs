@@ -4,6 +4,7 @@
 mod access;
 mod architecture;
 mod attachments;
+mod backfills;
 mod business_events;
 mod business_invoices;
 mod channels;
@@ -37,6 +38,7 @@ mod properties;
 mod provider_requests;
 mod providers;
 mod publishing;
+mod reconcile;
 mod rendering;
 mod schedule_rules;
 mod schedules;

@@ -153,6 +153,7 @@ fn sample_payloads_have_the_form_of_their_trigger() {
         "publish",
         "dead-letter",
         "audit",
+        "reconcile",
     ] {
         let files: Vec<_> = fs::read_dir(root.join(function)).expect("samples").collect();
         assert!(!files.is_empty(), "{function} has no samples");
@@ -165,7 +166,9 @@ fn sample_payloads_have_the_form_of_their_trigger() {
             match function {
                 "api" | "webhook" => assert_eq!(value["version"], "2.0", "{}", path.display()),
                 "audit" if value.get("rebuild").is_some() => assert!(value["rebuild"].is_object()),
-                "schedule" | "audit" => assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display()),
+                "schedule" | "audit" | "reconcile" => {
+                    assert_eq!(value["detail-type"], "Scheduled Event", "{}", path.display())
+                }
                 "project" | "publish" => assert!(records.is_some_and(|r| r[0]["dynamodb"]["NewImage"].is_object())),
                 _ => assert!(records.is_some_and(|r| r[0]["body"].is_string())),
             }
@@ -197,9 +200,9 @@ fn nothing_that_fails_for_good_is_lost_unseen() {
             "{queue}: TLS only"
         );
     }
-    let alarms = |names: [&str; 2]| names.map(|name| resource(&text, name)).concat();
-    let errors = alarms(["DeliveryFails", "FunctionsFail"]);
-    let throttles = alarms(["DeliveryFails", "FunctionsThrottled"]);
+    let alarms = |names: [&str; 3]| names.map(|name| resource(&text, name)).concat();
+    let errors = alarms(["DeliveryFails", "FunctionsFail", "ReconcileFails"]);
+    let throttles = alarms(["DeliveryFails", "FunctionsThrottled", "ReconcileFails"]);
     for function in &functions {
         let has_metric = |alarms: &str, metric: &str| {
             // A function that is deployed on demand is named, because a reference to it would not resolve without it.

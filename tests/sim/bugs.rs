@@ -99,6 +99,14 @@ pub enum Bug {
     PaymentsWithoutIds,
     /// Switching collections on begins with every invoice.
     EverythingAdopted,
+    /// A backfill takes as many invoices a day as it likes.
+    PerDayIgnored,
+    /// A backfill that was stopped goes on.
+    StopIgnored,
+    /// A backfill plans invoices and its timer is lost.
+    BackfillForgotten,
+    /// The check that finds lost timers does not run.
+    CheckLost,
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
@@ -126,6 +134,11 @@ const SEEDS: u64 = 100;
 
 fn is(line: &str, event: &str) -> bool {
     line.starts_with(&format!(r#"{{"type":"{event}""#))
+}
+
+/// Whether a person stops a backfill.
+fn is_stop(line: &str) -> bool {
+    is(line, "BackfillEnded") && line.contains(r#""reason":"stopped""#)
 }
 
 /// Whether an event sets the rules of reminders.
@@ -217,6 +230,14 @@ impl Bug {
                     edit(line, |data| drop(data.insert("from".to_owned(), "2000-01-01".into())));
                 }
             }
+            Bug::PerDayIgnored if function_name == "process" => {
+                for line in stream.lines.iter_mut().filter(|line| is(line, "BackfillConfirmed")) {
+                    edit(line, |data| drop(data.insert("per_day".to_owned(), 1_000.into())));
+                }
+            }
+            Bug::StopIgnored if function_name == "process" => {
+                stream.lines.retain(|line| !is_stop(line));
+            }
             Bug::QuietIgnored if function_name == "deliver" => {
                 stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));
             }
@@ -292,6 +313,15 @@ impl Bug {
                 if append.encoded_events.iter().any(|line| is(line, "ReminderStepPostponed")) =>
             {
                 append.wake = None;
+            }
+            Bug::BackfillForgotten if append.encoded_events.iter().any(|line| is(line, "BackfillPagePlanned")) => {
+                append.wake = None;
+            }
+            Bug::StopIgnored => {
+                if let Some(line) = append.encoded_events.iter().find(|line| is_stop(line)) {
+                    let stopped_at = events::decode::<events::BackfillEvent>(line).expect("an event").meta.at;
+                    append.wake = Some(stopped_at + 60_000);
+                }
             }
             Bug::MissedMiscounted => {
                 let missed = append.encoded_events.iter_mut().filter(|line| is(line, "OccurrencesMissed"));

@@ -33,6 +33,8 @@ pub struct Figures {
     suppressed: usize,
     skipped: BTreeMap<&'static str, usize>,
     postponed: usize,
+    /// Invoices that a backfill took up.
+    backfilled: usize,
     faults: u64,
 }
 
@@ -46,6 +48,7 @@ impl Figures {
         self.suppressed += other.suppressed;
         other.skipped.iter().for_each(|(reason, count)| *self.skipped.entry(reason).or_default() += count);
         self.postponed += other.postponed;
+        self.backfilled += other.backfilled;
         self.faults += other.faults;
     }
 
@@ -59,7 +62,11 @@ impl Figures {
             StepSkipReason::NotCollectible,
         ];
         let is_skipped = reasons.iter().all(|reason| self.skipped.contains_key(reason.as_str()));
-        counts.iter().all(|count| *count > 0) && is_skipped && self.postponed > 0 && self.faults > 0
+        counts.iter().all(|count| *count > 0)
+            && is_skipped
+            && self.postponed > 0
+            && self.backfilled > 0
+            && self.faults > 0
     }
 }
 
@@ -99,6 +106,7 @@ pub fn check(world: &World, plan: &Plan) -> Result<Figures, String> {
         let figures = Figures { faults: state.injected, ..Figures::default() };
         let mut check = Check { state: &state, plan, appends, invoices, notices, figures };
         check.beginnings()?;
+        check.figures.backfilled = crate::backfills::check(&state)?;
         check.notices()?;
         check.messages()?;
         check.steps()?;

@@ -4,8 +4,8 @@ use domain::aggregate::AggregateKey;
 use domain::collect::{DebtorCommand, SettingsCommand, defaults};
 use domain::invoice::{Command, key_of};
 use events::{
-    CollectionSettings, FactSource, InvoiceEvent, InvoiceRef, InvoiceStatus, InvoiceTerms, LadderStep, Mode,
-    NoticeGrouping, Recipient, RecipientType, StreamId, TenantId, Timestamp, Weekday,
+    BackfillSteps, CollectionSettings, FactSource, InvoiceEvent, InvoiceRef, InvoiceStatus, InvoiceTerms, LadderStep,
+    Mode, NoticeGrouping, Recipient, RecipientType, StreamId, TenantId, Timestamp, Weekday,
 };
 use jiff::civil::{Date, date};
 use tests::rng::SeededRng;
@@ -23,6 +23,8 @@ const FIRST_DAY: Date = date(2027, 3, 8);
 pub const ACT_MS: i64 = 42 * DAY_MS;
 pub const CUSTOMERS: usize = 4;
 const INVOICES: usize = 10;
+/// The number of timers that are lost.
+const LOSSES: usize = 4;
 /// The most facts and decisions about one invoice that come just as a function works on it.
 const MAX_INTERRUPTIONS: usize = 4;
 
@@ -50,6 +52,14 @@ pub enum Act {
         invoice: usize,
         step: &'static str,
     },
+    Backfill {
+        tenant: usize,
+        steps: BackfillSteps,
+        per_day: u32,
+    },
+    StopBackfill {
+        tenant: usize,
+    },
 }
 
 pub struct Invoice {
@@ -66,6 +76,8 @@ pub struct Plan {
     pub acts: Vec<(i64, Act)>,
     /// The times during which the functions are down.
     pub outages: Vec<(i64, i64)>,
+    /// When a fault loses the timer of an invoice.
+    pub losses: Vec<(i64, usize)>,
 }
 
 pub fn tenant_of(customer: usize) -> TenantId {
@@ -131,7 +143,7 @@ impl Invoice {
 
 impl Plan {
     pub fn new(rng: &mut SeededRng) -> Plan {
-        let mut plan = Plan { invoices: Vec::new(), acts: Vec::new(), outages: Vec::new() };
+        let mut plan = Plan { invoices: Vec::new(), acts: Vec::new(), outages: Vec::new(), losses: Vec::new() };
         (0..2).for_each(|tenant| plan.settings(rng, tenant));
         (0..CUSTOMERS).for_each(|customer| plan.customer(rng, customer));
         (0..INVOICES).for_each(|n| plan.invoice(rng, n));
@@ -144,6 +156,10 @@ impl Plan {
                 let (at, step) = (START + rng.below(ACT_MS as u64) as i64, ["d1", "d7", "d30"][rng.below(3) as usize]);
                 plan.acts.push((at, Act::Remind { invoice, step }));
             }
+        }
+        (0..2).for_each(|tenant| plan.backfill(rng, tenant));
+        for _ in 0..LOSSES {
+            plan.losses.push((START + rng.below(ACT_MS as u64) as i64, rng.below(INVOICES as u64) as usize));
         }
         plan.acts.sort_by_key(|(at, _)| *at);
         plan
@@ -172,6 +188,19 @@ impl Plan {
         }
     }
 
+    /// Most tenants take up what is older, some twice, and some stop it.
+    fn backfill(&mut self, rng: &mut SeededRng, tenant: usize) {
+        for _ in 0..rng.below(3) {
+            let at = START + rng.below(25 * DAY_MS as u64) as i64;
+            let steps = if rng.percent(75) { BackfillSteps::Current } else { BackfillSteps::None };
+            let per_day = 1 + rng.below(2) as u32;
+            self.acts.push((at, Act::Backfill { tenant, steps, per_day }));
+            if rng.percent(30) {
+                self.acts.push((at + rng.below(2 * DAY_MS as u64) as i64, Act::StopBackfill { tenant }));
+            }
+        }
+    }
+
     fn customer(&mut self, rng: &mut SeededRng, customer: usize) {
         let zones = [Some("America/New_York"), Some("Europe/Berlin"), Some("Australia/Sydney"), None];
         let mut act = |at: i64, command| self.acts.push((at, Act::Debtor { customer, command }));
@@ -195,7 +224,7 @@ impl Plan {
 
     fn invoice(&mut self, rng: &mut SeededRng, n: usize) {
         // Some invoices of one customer are due on the same day, and some before collections are switched on.
-        let due = [-20, -1, 1, 3, 3, 4, 5, 8, 12][rng.below(9) as usize];
+        let due = [-40, -20, -9, -1, 1, 3, 3, 4, 5, 8, 12][rng.below(11) as usize];
         let total = 20_000 + rng.below(70_000) as i64;
         let reference = InvoiceRef { mode: Mode::Live, namespace: "flowpos".to_owned(), id: n.to_string() };
         let customer = n % CUSTOMERS;

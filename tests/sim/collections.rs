@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use application::collections::{ReminderError, remind};
+use application::collections::{ReminderError, checks, remind};
 use application::hint::QueueMessage;
 use application::invoices::{InvoiceError, InvoiceName};
 use application::{App, Caller, CommandContext, consent, invoices};
@@ -18,9 +18,11 @@ use domain::invoice::key_of;
 use domain::ports::{Principal, Provider, QueueId};
 use events::{Channel, InvoiceRef, Mode, Timestamp};
 use process::Process;
+use reconcile::ReconcileHandler;
 use schedule::SweepHandler;
 use webhook::{StreamReport, WebhookHandler};
 
+use crate::backfills;
 use crate::bugs::Bug;
 use crate::collection_invariants::{Figures, check};
 use crate::collection_plan::{ACT_MS, Act, CUSTOMERS, DAY_MS, Plan, START, customer_id, recipient, tenant_of};
@@ -37,6 +39,8 @@ const BUG_SEEDS: u64 = 100;
 /// A run with more steps does not come to rest. Others have about 6,000.
 const MAX_STEPS: u64 = 30_000;
 const TICK_MS: i64 = 60_000;
+/// The check of collections runs every hour. Here it runs less often, because most of its runs find nothing.
+const CHECK_MS: i64 = 12 * 3_600_000;
 
 type Work = Pin<Box<dyn Future<Output = Outcome>>>;
 
@@ -51,6 +55,7 @@ enum Outcome {
 enum Job {
     Act(Act),
     Sweep,
+    Reconcile,
     Process(Vec<u64>),
     Deliver(Vec<u64>),
     CallBack(Callback),
@@ -68,12 +73,17 @@ struct Run {
     world: World,
     app: Arc<App>,
     schedule: SweepHandler,
+    reconcile: ReconcileHandler,
     process: Process,
     deliver: Arc<DeliverHandler>,
     webhook: Arc<WebhookHandler>,
     plan: Plan,
     tasks: Vec<Task>,
     next_sweep: i64,
+    next_check: i64,
+    /// Whether timers are lost, and the check finds them.
+    loses_timers: bool,
+    checks: bool,
     steps: u64,
 }
 
@@ -95,10 +105,16 @@ impl Run {
         {
             let mut state = world.state();
             state.bug = bug;
-            state.projects = false;
             state.keeps_texts = true;
         }
         Run {
+            reconcile: ReconcileHandler {
+                store: port.clone(),
+                views: port.clone(),
+                documents: port.clone(),
+                alerts: port.clone(),
+                host: port.clone(),
+            },
             schedule: SweepHandler { store: port.clone(), queue: port.clone(), limits: port.clone(), host: port },
             process: Process { app: app.clone() },
             deliver: Arc::new(Simulation::deliver_handler(&world, providers)),
@@ -108,6 +124,10 @@ impl Run {
             plan,
             tasks: Vec::new(),
             next_sweep: START,
+            next_check: START + CHECK_MS,
+            // The check would set the timers that this bug loses.
+            loses_timers: bug != Some(Bug::PostponedWithoutTimer),
+            checks: !matches!(bug, Some(Bug::PostponedWithoutTimer | Bug::CheckLost)),
             steps: 0,
         }
     }
@@ -119,6 +139,10 @@ impl Run {
             Job::Sweep => {
                 let schedule = self.schedule.clone();
                 Box::pin(async move { schedule.sweep().await.map_or(Outcome::Retry, |_| Outcome::Done) })
+            }
+            Job::Reconcile => {
+                let reconcile = self.reconcile.clone();
+                Box::pin(async move { reconcile.run(None).await.map_or(Outcome::Retry, |_| Outcome::Done) })
             }
             Job::Process(ids) => {
                 let batch = self.batch(ids, &mut about);
@@ -200,8 +224,16 @@ impl Run {
             }),
             Act::Settings { tenant, command } => Box::pin(async move {
                 let context = CommandContext::function("api");
+                let registered = checks::register(&*app.tenant_ports.documents, &tenant_of(tenant)).await;
+                if registered.is_err() {
+                    return Outcome::Retry;
+                }
                 outcome(app.executor(&context).execute(&invoices::settings_stream(&tenant_of(tenant)), command).await)
             }),
+            Act::Backfill { tenant, steps, per_day } => {
+                Box::pin(async move { again(backfills::begin(&app, tenant, steps, per_day).await) })
+            }
+            Act::StopBackfill { tenant } => Box::pin(async move { again(backfills::stop_all(&app, tenant).await) }),
         }
     }
 
@@ -214,8 +246,18 @@ impl Run {
         due.into_iter().for_each(|(_, act)| self.start(Job::Act(act)));
         let called: Vec<_> = self.world.state().callbacks.extract_if(.., |callback| callback.at <= now).collect();
         called.into_iter().for_each(|callback| self.start(Job::CallBack(callback)));
+        let lost: Vec<_> = self.plan.losses.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, n) in lost.into_iter().filter(|_| self.loses_timers) {
+            if let Some((stream, ..)) = self.world.state().streams.get_mut(&self.plan.invoices[n].stream()) {
+                stream.wake = None;
+            }
+        }
         if self.is_down(now) {
             return;
+        }
+        if self.checks && self.next_check <= now {
+            self.next_check = now + CHECK_MS;
+            self.start(Job::Reconcile);
         }
         if self.next_sweep <= now {
             self.next_sweep = now + TICK_MS;
@@ -249,7 +291,8 @@ impl Run {
         let visible = state.messages.iter().map(|message| message.visible_at);
         let acts = self.plan.acts.iter().map(|(at, _)| *at).chain(state.callbacks.iter().map(|callback| callback.at));
         let outages = self.plan.outages.iter().map(|(_, until)| *until);
-        let next = wakes.chain(visible).chain(acts).chain(outages).filter(|at| now < *at).min();
+        let check = (self.checks && !is_down).then_some(self.next_check);
+        let next = wakes.chain(check).chain(visible).chain(acts).chain(outages).filter(|at| now < *at).min();
         next.unwrap_or(now + DAY_MS).max(now + 50)
     }
 
@@ -265,6 +308,7 @@ impl Run {
                 Job::Act(Act::Record { .. }) => ("intake", 0),
                 Job::Act(_) => ("api", 0),
                 Job::Sweep => ("schedule", 0),
+                Job::Reconcile => ("reconcile", 0),
                 Job::Process(_) => ("process", 1),
                 Job::Deliver(_) => ("deliver", 2),
                 Job::CallBack(_) => ("webhook", 0),
@@ -305,7 +349,7 @@ impl Run {
                 self.world.state().messages.retain(|message| !is_done(message.id));
             }
             // If the process died, the queue delivers every message of its batch again.
-            (Job::Act(_) | Job::Sweep | Job::Process(_) | Job::Deliver(_) | Job::CallBack(_), _) => (),
+            (Job::Act(_) | Job::Sweep | Job::Reconcile | Job::Process(_) | Job::Deliver(_) | Job::CallBack(_), _) => (),
         }
     }
 
@@ -316,6 +360,10 @@ impl Run {
             if START + END_MS <= now || MAX_STEPS < self.steps {
                 break;
             }
+            let is_projected = self.tasks.is_empty() || self.world.state().rng.percent(10);
+            if is_projected {
+                backfills::project(&self.world);
+            }
             self.start_due(now);
             if self.tasks.is_empty() {
                 let next = self.next_time(now);
@@ -324,6 +372,8 @@ impl Run {
                 self.step();
             }
         }
+        // The audit does not compare the view, of which only rows are kept here.
+        self.world.state().projects = false;
         let figures = check(&self.world, &self.plan)?;
         if MAX_STEPS < self.steps { Err("I12: it does not come to rest".to_owned()) } else { Ok(figures) }
     }
@@ -338,6 +388,10 @@ fn addresses(app: &App, customer: usize) {
     let known = addresses.into_iter().take(if customer == 3 { 1 } else { 2 }).collect();
     let person = format!("customer:{}", customer_id(customer));
     run_to_end(consent::change_addresses(&app.tenant_ports, &tenant_of(customer), &person, &known)).expect("addresses");
+}
+
+fn again(is_again: bool) -> Outcome {
+    if is_again { Outcome::Retry } else { Outcome::Done }
 }
 
 /// What is rejected is not repeated.
@@ -373,7 +427,7 @@ fn no_reminder_is_wrong_when_it_is_claimed_and_none_is_forgotten() {
 }
 
 /// Bugs of collections, each with the invariants that may be the first to find it.
-const PLANTED: [(Bug, &[&str]); 12] = [
+const PLANTED: [(Bug, &[&str]); 16] = [
     (Bug::ClaimUnconditional, &["I8"]),
     (Bug::WordsAsAccepted, &["I8"]),
     (Bug::FallbackUnconditional, &["I8", "I32"]),
@@ -386,6 +440,10 @@ const PLANTED: [(Bug, &[&str]); 12] = [
     (Bug::PostponedWithoutTimer, &["I31"]),
     (Bug::PaymentsWithoutIds, &["I33"]),
     (Bug::EverythingAdopted, &["I38"]),
+    (Bug::PerDayIgnored, &["I38"]),
+    (Bug::StopIgnored, &["I38"]),
+    (Bug::BackfillForgotten, &["I31"]),
+    (Bug::CheckLost, &["I31"]),
 ];
 
 #[test]

@@ -6,6 +6,7 @@
 //! pairs of faults.
 
 mod actions;
+mod backfills;
 mod bugs;
 mod business_events;
 mod collection_invariants;

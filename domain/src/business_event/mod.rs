@@ -35,4 +35,4 @@ pub use plan::{AUTOMATIONS, STOCK_QUIET_MS, STOCK_ROLE, confirm, plan};
 pub use read::read;
 pub use settings::{AutomationState, ChangeAutomation, Changed, MappingState, SetMapping, mapping_faults};
 pub use types::{EVENT_TYPES, EventType};
-pub use view::{BusinessEventFilter, BusinessEventRow, Skipped};
+pub use view::{BusinessEventFilter, BusinessEventRow, PARKED, Skipped};

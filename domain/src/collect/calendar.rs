@@ -81,6 +81,11 @@ impl<'a> Calendar<'a> {
         self.allowed_from(day.tomorrow().ok()?)
     }
 
+    /// When a day begins.
+    pub fn beginning_of(&self, day: Date) -> Option<Timestamp> {
+        self.instant(day, Time::midnight())
+    }
+
     /// When reminders leave on a day.
     pub fn start_of(&self, day: Date) -> Option<Timestamp> {
         self.instant(day, self.time)

@@ -2,6 +2,9 @@
 //!
 //! All functions here are pure. Days are civil days in the customer's zone, which is applied last.
 
+mod backfill;
+#[cfg(test)]
+mod backfill_tests;
 mod calendar;
 mod debtor;
 mod explain;
@@ -13,6 +16,11 @@ mod settings;
 mod tests;
 mod words;
 
+pub use backfill::{
+    BUCKETS, Backfill, BackfillState, Command as BackfillCommand, PAGE as BACKFILL_PAGE,
+    Rejection as BackfillRejection, Start, bucket_of, differs, key_of as backfill_key, start,
+    stream_name as backfill_name,
+};
 pub use calendar::{Calendar, add_days, parse_day, parse_time};
 pub use debtor::{
     Command as DebtorCommand, DebtorState, Rejection as DebtorRejection, SentNotice, key_of as debtor_key,

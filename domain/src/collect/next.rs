@@ -174,6 +174,26 @@ pub(super) fn steps_to_come(
     Some(candidates.into_iter().map(|candidate| (candidate.step.id.clone(), candidate.day)).collect())
 }
 
+/// The step that an invoice whose reminders begin now has reached, if it is still to be sent.
+pub(super) fn current_step(
+    invoice: &InvoiceState,
+    settings: &CollectionSettings,
+    debtor: &DebtorState,
+    now: Timestamp,
+) -> Option<LadderStep> {
+    let calendar = Calendar::new(settings, [debtor.time_zone.as_deref(), invoice.facts.time_zone()])?;
+    let today = calendar.local(now)?.date();
+    let due_on = parse_day(invoice.facts.due_on()?)?;
+    let decision = Decision { invoice, settings, debtor, calendar, now, today };
+    let (candidates, _) = decision.candidates()?;
+    let was_due = |step: &LadderStep| {
+        let planned = decision.calendar.allowed_from(add_days(due_on, i64::from(step.after_days))?)?;
+        Some(decision.calendar.start_of(planned)? < now)
+    };
+    let reached = candidates.into_iter().filter(|candidate| was_due(candidate.step) == Some(true));
+    reached.max_by_key(|candidate| candidate.step.after_days).map(|candidate| candidate.step.clone())
+}
+
 /// Why there are no reminders. `None` if there may be.
 pub(super) fn rest(
     invoice: &InvoiceState,
@@ -293,9 +313,10 @@ impl Decision<'_> {
         open.sort_by_key(|(step, planned, _)| (*planned, step.after_days));
         let was_due = |planned: Date| self.calendar.start_of(planned).is_some_and(|at| at < seen_at);
         let current = open.iter().rposition(|(_, planned, _)| was_due(*planned));
+        let current = current.filter(|_| start.cause == CollectionCause::Backfill && !self.has_had_step(start.at));
         let (mut candidates, mut known_too_late) = (Vec::new(), Vec::new());
         for (index, (step, planned, until)) in open.into_iter().enumerate() {
-            let is_current = Some(index) == current && start.cause == CollectionCause::Backfill;
+            let is_current = Some(index) == current;
             if was_due(planned) && until.is_none() && self.invoice.round == 0 && !is_current {
                 known_too_late.push((step.id.clone(), StepSkipReason::KnownTooLate));
                 continue;
@@ -308,6 +329,19 @@ impl Decision<'_> {
         }
         candidates.sort_by_key(|candidate| (candidate.day, candidate.step.after_days));
         Some((candidates, known_too_late))
+    }
+
+    /// Whether a step was decided on since the reminders began, other than by passing over it. A backfill brings an
+    /// invoice one step of those that were due before, whatever the ladder becomes.
+    fn has_had_step(&self, since: Timestamp) -> bool {
+        self.invoice.steps.iter().any(|record| {
+            let is_decided = match record.outcome {
+                StepOutcome::Triggered { .. } | StepOutcome::Issued { .. } => true,
+                StepOutcome::Skipped(reason) => reason != StepSkipReason::KnownTooLate,
+                StepOutcome::Postponed { .. } => false,
+            };
+            is_decided && record.round == self.invoice.round && since <= record.at
+        })
     }
 
     /// The step that is due. It may have to wait for another day.

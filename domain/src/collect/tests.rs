@@ -12,12 +12,12 @@ use crate::invoice::tests::{after_at, issued, paid, record, reference, restart};
 use crate::invoice::{Command, Hold, InvoiceState};
 
 /// An instant in UTC.
-fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     let time: jiff::Timestamp = format!("{text}:00Z").parse().expect("a time");
     Timestamp(time.as_millisecond())
 }
 
-fn on() -> CollectionsState {
+pub(super) fn on() -> CollectionsState {
     CollectionsState { enabled_from: Some("2026-01-01".to_owned()), ..CollectionsState::default() }
 }
 
@@ -32,14 +32,14 @@ fn invoice() -> InvoiceState {
     )
 }
 
-struct Case {
-    invoice: InvoiceState,
-    settings: CollectionSettings,
-    debtor: DebtorState,
-    collections: CollectionsState,
+pub(super) struct Case {
+    pub invoice: InvoiceState,
+    pub settings: CollectionSettings,
+    pub debtor: DebtorState,
+    pub collections: CollectionsState,
 }
 
-fn case() -> Case {
+pub(super) fn case() -> Case {
     Case { invoice: invoice(), settings: defaults(), debtor: DebtorState::default(), collections: on() }
 }
 
@@ -180,6 +180,19 @@ fn a_backfill_sends_the_current_step_once() {
     assert_eq!(case.at("2026-11-20T12:00"), Next::Skip(vec![("d1".to_owned(), StepSkipReason::KnownTooLate)]));
     let mut case = case.skipped(&["d1"]);
     assert_eq!(case.does("2026-11-20T12:01"), did("d7", "2026-11-20"));
+    let mut issued = case.invoice.clone();
+    for command in [
+        Command::Trigger { step: "d7".to_owned(), day: "2026-11-20".to_owned(), notice: "n".to_owned() },
+        Command::Issue { round: 0, step: "d7".to_owned(), notice: "n".to_owned(), communications: Vec::new() },
+    ] {
+        issued = after_at(issued, command, at("2026-11-20T12:02"));
+    }
+    case.invoice = issued;
+    let d14 = LadderStep { id: "d14".to_owned(), after_days: 14, ..case.settings.ladder[1].clone() };
+    case.settings.ladder.insert(2, d14);
+    let skipped = vec![("d14".to_owned(), StepSkipReason::KnownTooLate)];
+    assert_eq!(case.at("2026-11-21T12:00"), Next::Skip(skipped), "a new step of the past is no second one");
+    case.settings.ladder.remove(2);
     case.invoice = begun(CollectionCause::BackfillLater);
     let late = ["d1", "d7"].map(|step| (step.to_owned(), StepSkipReason::KnownTooLate));
     assert_eq!(case.at("2026-11-20T12:00"), Next::Skip(late.to_vec()));

@@ -229,6 +229,11 @@ impl Facts {
         self.payments.iter().filter_map(|(id, payment)| Some((id.as_str(), payment.get()?)))
     }
 
+    /// When the source last stated what is owed.
+    pub fn stated_at(&self) -> Option<Timestamp> {
+        self.balance.get().map(|stated| stated.at)
+    }
+
     /// The number of payments and reversals.
     pub(super) fn entries(&self) -> usize {
         self.payments.len() + self.reversals.len()

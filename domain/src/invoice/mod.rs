@@ -306,6 +306,11 @@ impl InvoiceState {
         }
     }
 
+    /// The state as if a step were skipped.
+    pub(crate) fn skip(&mut self, step: String, reason: StepSkipReason, at: Timestamp) {
+        self.set_step(self.round, step, StepOutcome::Skipped(reason), at);
+    }
+
     fn set_step(&mut self, round: u32, step: String, outcome: StepOutcome, at: Timestamp) {
         match self.steps.iter_mut().find(|record| record.round == round && record.step == step) {
             Some(record) => (record.outcome, record.at) = (outcome, at),

@@ -58,7 +58,7 @@ fn stated(balance: i64, day: i64) -> InvoiceEvent {
 }
 
 /// Decides and folds, at a time.
-pub fn after_at(state: InvoiceState, command: Command, at: Timestamp) -> InvoiceState {
+pub fn after_at<A: Aggregate>(state: A, command: A::Command, at: Timestamp) -> A {
     let meta = EventMetadata {
         at,
         command: "c".to_owned(),

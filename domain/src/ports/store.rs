@@ -161,6 +161,7 @@ pub enum Listed {
 pub struct AppendRequest {
     /// The version that the decision is based on. It is 0 for a stream that must not exist.
     pub expected_version: u64,
+    /// Without events, an append sets the timer only. The stream must exist.
     pub encoded_events: Vec<String>,
     /// The new timer. `None` removes the timer.
     pub wake: Option<Timestamp>,

@@ -29,6 +29,7 @@ fn present(entry: &AuditEntry) -> Value {
         AuditedEvent::Defaults(record) => decision(position, record),
         AuditedEvent::Limits(record) => decision(position, record),
         AuditedEvent::Collections(record) => decision(position, record),
+        AuditedEvent::Backfill(record) => decision(position, record),
     };
     shown["subject"] = json!(subject.as_str());
     // The hashes of keys and addresses are of no use to a reader.

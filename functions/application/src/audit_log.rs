@@ -5,7 +5,7 @@ use domain::address;
 use domain::aggregate::{Aggregate, AggregateKey};
 use domain::api_key::ApiKeyState;
 use domain::business_event::{AutomationState, MappingState};
-use domain::collect::CollectionsState;
+use domain::collect::{BackfillState, CollectionsState};
 use domain::ports::{EventStore, Listed, StoreError, Stream};
 use domain::preferences::{DEFAULTS, Preferences};
 use domain::provider_configs::{ProviderConfigState, Routing};
@@ -13,8 +13,9 @@ use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use domain::tenant_limits::{LIMITS, TenantLimits};
 use events::{
-    ApiKeyEvent, AutomationEvent, Channel, CollectionsEvent, EventMappingEvent, PreferenceEvent, ProviderConfigEvent,
-    RecordedEvent, RoutingEvent, ScheduleEvent, StreamId, TemplateEvent, TenantId, TenantLimitsEvent, Timestamp,
+    ApiKeyEvent, AutomationEvent, BackfillEvent, Channel, CollectionsEvent, EventMappingEvent, PreferenceEvent,
+    ProviderConfigEvent, RecordedEvent, RoutingEvent, ScheduleEvent, StreamId, TemplateEvent, TenantId,
+    TenantLimitsEvent, Timestamp,
 };
 
 use crate::actions::{self, Action, RecordedAction};
@@ -122,6 +123,7 @@ pub enum AuditedEvent {
     Defaults(RecordedEvent<PreferenceEvent>),
     Limits(RecordedEvent<TenantLimitsEvent>),
     Collections(Box<RecordedEvent<CollectionsEvent>>),
+    Backfill(RecordedEvent<BackfillEvent>),
 }
 
 /// The newest entries, newest first.
@@ -212,7 +214,10 @@ async fn events_of(
             let id = settings_stream(tenant).stream_id();
             let stream = store.read(&id).await?;
             let audited = |record| AuditedEvent::Collections(Box::new(record));
-            events_of_stream::<CollectionsState>(store, &id, &stream, subject, audited).await
+            let mut events = events_of_stream::<CollectionsState>(store, &id, &stream, subject, audited).await?;
+            let backfills = events_of_kind::<BackfillState>(store, tenant, subject, AuditedEvent::Backfill).await?;
+            events.extend(backfills.into_iter().filter(|(_, entry)| !is_page(entry)));
+            Ok(events)
         }
     }
 }
@@ -220,6 +225,13 @@ async fn events_of(
 fn is_missed(entry: &AuditEntry) -> bool {
     let AuditEntry::Event { event, .. } = entry else { return false };
     matches!(&**event, AuditedEvent::Schedule(record) if matches!(record.event, ScheduleEvent::OccurrencesMissed { .. }))
+}
+
+/// Whether an entry was recorded by a running backfill, and not decided by a caller.
+fn is_page(entry: &AuditEntry) -> bool {
+    let AuditEntry::Event { event, .. } = entry else { return false };
+    let AuditedEvent::Backfill(record) = &**event else { return false };
+    matches!(record.event, BackfillEvent::BackfillPagePlanned { .. } | BackfillEvent::BackfillPageDone { .. })
 }
 
 /// The events of all streams of one kind that the tenant has ever had.

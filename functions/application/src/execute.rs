@@ -374,6 +374,39 @@ impl CommandExecutor<'_> {
         }
     }
 
+    /// Sets the timer of a loaded stream, also if it has none. Returns false if the stream has changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn restore_timer<K: AggregateKey>(
+        &self,
+        key: &K,
+        loaded: &Loaded<K::Aggregate>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let id = key.stream_id();
+        if let Some(current) = loaded.wake {
+            self.store.reschedule_timer(&id, current, at, 0).await?;
+            return Ok(true);
+        }
+        let request = AppendRequest {
+            expected_version: loaded.version,
+            encoded_events: Vec::new(),
+            wake: Some(at),
+            queue: loaded.state.queue(),
+            writer_id: format!("{:016x}", self.host.random() as u64),
+            listing: Listing::Unchanged,
+            roll_over: None,
+            unmoved: Vec::new(),
+        };
+        match self.store.append(&id, request).await {
+            Ok(()) => Ok(true),
+            Err(AppendError::Conflict) => Ok(false),
+            Err(error) => Err(StoreError::Unavailable(error.to_string())),
+        }
+    }
+
     /// Loads the stream, decides and appends, and starts again if another writer was first. A repeated command appends
     /// nothing.
     ///

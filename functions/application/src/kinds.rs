@@ -4,7 +4,7 @@
 use domain::aggregate::{Aggregate, AggregateId, Erasure, Violation, decode_snapshot, encode_snapshot, fold};
 use domain::api_key::ApiKeyState;
 use domain::business_event::{AutomationState, BusinessEventState, MappingState};
-use domain::collect::{CollectionsState, DebtorState, NoticeState};
+use domain::collect::{BackfillState, CollectionsState, DebtorState, NoticeState};
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
 use domain::invoice::InvoiceState;
@@ -67,7 +67,7 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 16] = [
+pub static KINDS: [StreamRules; 17] = [
     StreamRules::new::<State>(Some(project::<State>), None)
         .shown_at("/api/communications/{id}/events")
         .published(publish::<State>),
@@ -92,6 +92,7 @@ pub static KINDS: [StreamRules; 16] = [
     StreamRules::new::<CollectionsState>(None, None).published(publish::<CollectionsState>),
     StreamRules::new::<DebtorState>(None, None),
     StreamRules::new::<NoticeState>(None, Some(collections::run_notice)),
+    StreamRules::new::<BackfillState>(None, Some(collections::run_backfill)),
 ];
 
 impl StreamRules {

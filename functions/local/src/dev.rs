@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, Simulator, examples};
 
 use crate::clock::Clock;
+use crate::hourly::HourlyCheck;
 
 /// Maximum time that a caller can wait for a message.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -43,6 +44,7 @@ pub struct Dev {
     pub clock: Arc<Clock>,
     pub queue: Arc<MemoryWorkQueue>,
     pub schedule: SweepHandler,
+    pub check: Arc<HourlyCheck>,
     pub database: Database,
     pub objects: Arc<FolderObjectStore>,
     pub intake: IntakeHandler,
@@ -161,6 +163,7 @@ async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, P
     dev.clock.advance(advance_ms.unwrap_or_default() as i64);
     dev.schedule.sweep().await?;
     dev.queue.wake_receivers();
+    dev.check.run_if_due().await;
     Ok(Json(json!({ "now": show_time(dev.clock.now()) })))
 }
 

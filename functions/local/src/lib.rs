@@ -4,6 +4,7 @@ pub mod clock;
 mod data;
 mod dev;
 mod files;
+mod hourly;
 mod keys;
 mod local_only;
 mod parked_events;
@@ -180,6 +181,8 @@ fn spawn_workers(tasks: &mut JoinSet<()>, wiring: &Wiring, app: Arc<App>, option
     }
     tasks.spawn(run_process_worker(wiring.queue.clone(), Process { app }));
     tasks.spawn(run_dead_letters(wiring.queue.clone(), wiring.dead_letter()));
+    let check = wiring.check.clone();
+    tasks.spawn(async move { check.run().await });
     tasks.spawn(run_projection((*wiring.store).clone(), wiring.project()));
     let (schedule, clock, queue) = (wiring.schedule(), wiring.clock.clone(), wiring.queue.clone());
     tasks.spawn(async move {

@@ -27,6 +27,7 @@ use intake::{EventSources, IntakeHandler};
 use pages::PagesHandler;
 use pdf::PdfPrinter;
 use project::ProjectHandler;
+use reconcile::ReconcileHandler;
 use schedule::SweepHandler;
 use simulator::{RegisteredConfig, Simulator, deployment, examples};
 use webhook::WebhookHandler;
@@ -35,6 +36,7 @@ use crate::clock::Clock;
 use crate::data::DataFolder;
 use crate::dev::Dev;
 use crate::files::SimulatedFiles;
+use crate::hourly::HourlyCheck;
 use crate::workers::INVOCATION_MS;
 use crate::{DEV_ACCOUNT, DEV_TENANT, Options};
 
@@ -51,6 +53,7 @@ pub struct Wiring {
     pub queue: Arc<MemoryWorkQueue>,
     pub objects: Arc<FolderObjectStore>,
     pub unmatched: Arc<SqliteUnmatchedQueue>,
+    pub check: Arc<HourlyCheck>,
     providers: Vec<Arc<dyn Provider>>,
     tenant_ports: TenantPorts,
     contact_key: Vec<u8>,
@@ -86,11 +89,19 @@ impl Wiring {
         };
         let links = folder.keys.links.clone();
         let objects = FolderObjectStore { folder: folder.files(), url: url.to_owned(), key: links.clone() };
+        let reconcile = ReconcileHandler {
+            store: store.clone(),
+            views: store.clone(),
+            documents: store.clone(),
+            alerts: Arc::new(LogAlertSink),
+            host: clock.clone(),
+        };
         let unmatched = SqliteUnmatchedQueue { database: (*store).clone(), host: clock.clone() };
         Ok(Wiring {
             queue: Arc::new(MemoryWorkQueue::new(clock.clone(), clock.scaled(VISIBILITY_MS))),
             objects: Arc::new(objects),
             unmatched: Arc::new(unmatched),
+            check: Arc::new(HourlyCheck::new(reconcile, clock.clone())),
             store,
             clock,
             simulator,
@@ -232,6 +243,7 @@ impl Wiring {
             clock: self.clock.clone(),
             queue: self.queue.clone(),
             schedule: self.schedule(),
+            check: self.check.clone(),
             database: (*self.store).clone(),
             objects: self.objects.clone(),
         }

@@ -21,7 +21,7 @@ use application::suppressions::SuppressionError;
 use application::templates::TemplateError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::collect::{DebtorRejection, SettingsRejection};
+use domain::collect::{BackfillRejection, DebtorRejection, SettingsRejection};
 use domain::communication::Rejection;
 use domain::ports::StoreError;
 use domain::provider::{AccountQueryError, InvalidSetting};
@@ -47,12 +47,14 @@ pub enum ProblemKind {
     EventIdReused,
     RecipientSuppressed,
     SpendCapReached,
+    PreviewExpired,
+    CountDiffers,
     Unavailable,
     Internal,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 17] = [
+    pub const ALL: [ProblemKind; 19] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated,
         ProblemKind::Forbidden,
@@ -68,6 +70,8 @@ impl ProblemKind {
         ProblemKind::EventIdReused,
         ProblemKind::RecipientSuppressed,
         ProblemKind::SpendCapReached,
+        ProblemKind::PreviewExpired,
+        ProblemKind::CountDiffers,
         ProblemKind::Unavailable,
         ProblemKind::Internal,
     ];
@@ -100,6 +104,8 @@ impl ProblemKind {
             ProblemKind::SpendCapReached => {
                 ("spend-cap-reached", StatusCode::UNPROCESSABLE_ENTITY, "The spend cap of the day is reached")
             }
+            ProblemKind::PreviewExpired => ("preview-expired", StatusCode::CONFLICT, "The preview has expired"),
+            ProblemKind::CountDiffers => ("count-differs", StatusCode::CONFLICT, "The numbers differ"),
             ProblemKind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
             ProblemKind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
         }
@@ -242,6 +248,19 @@ fn newer_revision(latest: u32) -> Problem {
 impl From<SettingsRejection> for Problem {
     fn from(SettingsRejection::Changed(latest): SettingsRejection) -> Self {
         newer_revision(latest)
+    }
+}
+
+impl From<BackfillRejection> for Problem {
+    fn from(rejection: BackfillRejection) -> Self {
+        let kind = match rejection {
+            BackfillRejection::Unknown => ProblemKind::NotFound,
+            BackfillRejection::ConfirmedOtherwise
+            | BackfillRejection::Ended
+            | BackfillRejection::PageUnderWay
+            | BackfillRejection::DayFull => ProblemKind::Conflict,
+        };
+        Problem::new(kind, sentence(&rejection.to_string()))
     }
 }
 

@@ -323,7 +323,8 @@ fn append_row(
         }
         None => {
             let sql = format!(
-                "UPDATE events SET v = ?2, ev = ev || char(10) || ?3, writer = ?4, shard = ?5, wake = ?6, hints = 0,
+                "UPDATE events SET v = ?2, ev = CASE WHEN ?3 = '' THEN ev ELSE ev || char(10) || ?3 END,
+                 writer = ?4, shard = ?5, wake = ?6, hints = 0,
                  listed = COALESCE(?7, listed), changed = {changed}
                  WHERE pk = ?1 AND v = ?8 AND LENGTH(ev) + LENGTH(?3) < ?9"
             );

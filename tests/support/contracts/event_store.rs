@@ -33,6 +33,7 @@ pub async fn event_store(store: &dyn EventStore) {
     timers_come_due(store).await;
     due_timers_are_read_page_by_page(store).await;
     a_stale_timer_change_has_no_effect(store).await;
+    an_append_without_events_sets_the_timer(store).await;
     suppressions_are_per_tenant_and_channel(store).await;
     a_stream_rolls_over_in_one_append(store).await;
     listed_streams_are_found_until_they_are_removed(store).await;
@@ -49,6 +50,18 @@ async fn appends_in_order(store: &dyn EventStore) {
     let read = store.read(&key).await.expect("a stream");
     assert_eq!(read.lines, ["{\"a\":1}", "{\"b\":\"ü\"}", "{\"c\":3}"]);
     assert_eq!((read.version, read.wake, read.writer_id.as_str()), (3, None, "w2"));
+}
+
+async fn an_append_without_events_sets_the_timer(store: &dyn EventStore) {
+    let key = stream("restored");
+    store.append(&key, append(0, &["1"], None, "w1")).await.expect("the first append");
+    assert!(matches!(store.append(&key, append(0, &[], Some(5), "w2")).await, Err(AppendError::Conflict)));
+    store.append(&key, append(1, &[], Some(60_000), "w3")).await.expect("a timer");
+    store.append(&key, append(1, &[], Some(70_000), "w4")).await.expect("another timer");
+    let read = store.read(&key).await.expect("a stream");
+    assert_eq!((read.version, read.lines.as_slice(), read.wake), (1, &["1".to_owned()][..], Some(NOW + 70_000)));
+    store.append(&key, append(1, &["2"], None, "w5")).await.expect("the second append");
+    assert_eq!(store.read_history(&key).await.expect("a history"), ["1", "2"]);
 }
 
 async fn only_one_append_wins(store: &dyn EventStore) {

@@ -1,5 +1,6 @@
 //! Collections over HTTP: when customers are reminded of what they owe, and what was agreed with each.
 
+mod backfill;
 mod body;
 mod debtors;
 
@@ -21,6 +22,7 @@ use crate::headers::{if_match, json_with_etag};
 use crate::{Shared, read_body};
 use body::read_settings;
 
+pub(crate) use backfill::{confirm as confirm_backfill, preview, status, stop as stop_backfill};
 pub(crate) use body::read_last_day;
 pub(crate) use debtors::{
     get as get_debtor, parse_customer, patch as patch_debtor, pause as pause_debtor, present_hold,

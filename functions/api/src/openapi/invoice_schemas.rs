@@ -1,7 +1,10 @@
 //! The schemas of collections and invoices.
 
 use domain::invoice::InvoiceStage;
-use events::{CollectionCause, CollectionEndReason, InvoiceKind, InvoiceStatus, StepMode, Weekday};
+use events::{
+    BackfillEndReason, BackfillSteps, CollectionCause, CollectionEndReason, InvoiceKind, InvoiceStatus, StepMode,
+    Weekday,
+};
 use serde_json::Value;
 
 use super::notation::words;
@@ -34,6 +37,41 @@ pub const OBJECTS: &[(&str, &str)] = &[
          attributionDays integer, revision integer, warnings [CollectionsWarning], adopted? integer, \
          hasMore? boolean",
     ),
+    ("BackfillPreviewRequest", "dueFrom day"),
+    (
+        "BackfillBucket",
+        "fromDays integer, toDays integer?, invoices integer, customers integer, owedMinor {integer}, messages integer, messagesByChannel {integer}, \
+         followUpsByChannel {integer}, estimatedCosts [Cost], unpricedMessages integer, skipped {integer}",
+    ),
+    (
+        "OldInvoice",
+        "id string, number string?, customerType RecipientType?, customerId string?, dueOn day, \
+         daysOverdue integer, currency string?, owedMinor integer?",
+    ),
+    (
+        "BackfillPreview",
+        "previewId string, expiresAt time, dueFrom day, dueBefore day, enabled boolean, invoices integer, customers integer, owedMinor {integer}, messages integer, messagesByChannel {integer}, \
+         followUpsByChannel {integer}, estimatedCosts [Cost], unpricedMessages integer, skipped {integer}, \
+         buckets [BackfillBucket], oldest [OldInvoice]",
+    ),
+    (
+        "NewBackfill",
+        "previewId string:100, steps BackfillSteps, perDay? integer:1..10000, \
+         confirmMessages integer:0..1000000",
+    ),
+    (
+        "Backfill",
+        "id string, status BackfillStatus, dueFrom day, dueBefore day, steps BackfillSteps, perDay integer, \
+         invoices integer, messages integer, handled integer, begun integer, days {integer}, confirmedAt time, \
+         confirmedBy string, endedAt time?, endedBy string?",
+    ),
+    ("NamedInvoices", "count integer, invoiceIds [string]"),
+    (
+        "CollectionsCheck",
+        "at time, looked integer, repaired integer, lost integer, disagreements NamedInvoices, \
+         unconfirmed NamedInvoices, parkedEvents integer, oldestParkedAt time?",
+    ),
+    ("CollectionsStatus", "enabled boolean, from day?, check CollectionsCheck?, backfills [Backfill]"),
     ("CollectionHold", "kind 'paused'|'promised', until day?"),
     ("SentNotice", "day day, notice string"),
     (
@@ -99,13 +137,15 @@ pub const OBJECTS: &[(&str, &str)] = &[
 ];
 
 /// The schemas of words.
-pub fn enumerations() -> [(&'static str, Value); 8] {
+pub fn enumerations() -> [(&'static str, Value); 10] {
     [
         ("StepMode", words(StepMode::names())),
         ("Weekday", words(Weekday::names())),
         ("InvoiceKind", words(InvoiceKind::names())),
         ("InvoiceStatus", words(InvoiceStatus::names())),
         ("InvoiceStage", words(InvoiceStage::names())),
+        ("BackfillSteps", words(BackfillSteps::names())),
+        ("BackfillStatus", words(["running"].into_iter().chain(BackfillEndReason::names()))),
         ("CollectionCause", words(CollectionCause::names())),
         ("CollectionEndReason", words(CollectionEndReason::names())),
         ("StepResult", words(["triggered", "issued", "skipped", "postponed"])),

@@ -2,7 +2,8 @@
 
 use problem::ProblemKind;
 use problem::ProblemKind::{
-    Conflict, EventIdReused, IdempotencyKeyReused, NotFound, PreconditionFailed, RecipientSuppressed, SpendCapReached,
+    Conflict, CountDiffers, EventIdReused, IdempotencyKeyReused, NotFound, PreconditionFailed, PreviewExpired,
+    RecipientSuppressed, SpendCapReached,
 };
 
 /// The documentation of one operation.
@@ -268,6 +269,20 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(200, "Collections")
         .problems(&[Conflict]),
     operation("disableCollections", "Switch reminders off").may_take("Nothing", "{}").answers(200, "Collections"),
+    operation("previewBackfill", "Count what would be sent for invoices that are overdue already; nothing is sent")
+        .takes("BackfillPreviewRequest", r#"{"dueFrom":"2026-11-01"}"#)
+        .answers(200, "BackfillPreview"),
+    operation("confirmBackfill", "Begin the reminders of the invoices of a preview, some each day")
+        .takes(
+            "NewBackfill",
+            r#"{"previewId":"prv_0193b3a0c0de70018000000000000007","steps":"current","perDay":200,"confirmMessages":312}"#,
+        )
+        .answers(202, "Backfill")
+        .problems(&[Conflict, PreviewExpired, CountDiffers]),
+    operation("stopBackfill", "Stop a backfill; invoices whose reminders have begun go on")
+        .may_take("Nothing", "{}")
+        .answers(200, "Backfill"),
+    get("getCollectionsStatus", "CollectionsStatus", "Get what the hourly check of collections found, and the backfills"),
     get("getDebtor", "Debtor", "Get what was agreed with a customer about reminders; the ETag is the revision"),
     operation("changeDebtor", "Change the rules of one customer; absent fields stay, null restores the tenant's")
         .headers("If-Match? string")

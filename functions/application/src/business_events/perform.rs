@@ -21,6 +21,7 @@ use super::{persons, settings};
 use crate::app::App;
 use crate::attachments;
 use crate::caller::Caller;
+use crate::collections::checks;
 use crate::consent;
 use crate::execute::ExecuteError;
 use crate::hash::{body_hash, hash_of};
@@ -61,6 +62,10 @@ impl Handling<'_> {
     /// be printed and this function has no printer.
     pub async fn perform(&self, data: &EventData) -> Result<Option<Vec<ActOutcome>>, ProcessError> {
         let people = self.people(data).await?;
+        if let EventData::Statement { as_of, .. } = data {
+            let source = &self.event.received.source;
+            checks::record_statement(self.app, (self.tenant, self.mode()), source, *as_of).await?;
+        }
         let settings = settings::automations(self.app, self.tenant).await?;
         let mut known = Known {
             event_id: &self.event.received.event_id,

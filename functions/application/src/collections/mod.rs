@@ -1,10 +1,14 @@
 //! Collections: the processes that remind customers of what they owe.
 
+mod backfill;
+pub mod checks;
 mod debtors;
 mod invoice;
 mod notice;
+mod preview;
 mod remind;
 mod settings;
+mod status;
 mod words;
 
 use domain::collect::{Calendar, CollectionsState, DebtorState, debtor_key, parse_day};
@@ -16,11 +20,14 @@ use jiff::civil::Date;
 use crate::app::App;
 use crate::execute;
 
+pub use backfill::{BackfillError, FoundBackfill, NewBackfill, confirm, run as run_backfill, stop};
 pub use debtors::{DebtorError, change as change_debtor, get as debtor};
 pub use invoice::run as run_invoice;
 pub use notice::run as run_notice;
+pub use preview::{OldInvoice, Preview, PreviewError, PreviewGroup, preview, preview_days};
 pub use remind::{ReminderError, remind};
 pub use settings::{CollectionsError, Enabled, change, disable, enable, get, today};
+pub use status::{CollectionsStatus, status};
 
 /// What decides about the reminders of one customer, beside the invoice.
 pub struct Rules {

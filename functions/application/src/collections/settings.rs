@@ -7,6 +7,7 @@ use domain::ports::{StoreError, ViewRow, ViewScope};
 use events::{CollectionCause, CollectionSettings, Mode, TenantId, Timestamp};
 use futures_util::future::join_all;
 
+use super::checks;
 use crate::app::App;
 use crate::caller::{Caller, Forbidden};
 use crate::execute::ExecuteError;
@@ -85,6 +86,7 @@ pub async fn enable(app: &App, caller: &Caller) -> Result<Enabled, CollectionsEr
     caller.authorise(Permission::Automate, Reach::Everything)?;
     let settings = collections_of(app, &caller.principal.tenant).await?.settings();
     let from = today(&settings, app.host.now());
+    checks::register(&*app.tenant_ports.documents, &caller.principal.tenant).await?;
     let state = execute(app, caller, SettingsCommand::Enable { from }).await?;
     let (mut adopted, mut has_more) = (0, false);
     for mode in Mode::ALL {

@@ -110,7 +110,7 @@ async fn customer(app: &App, tenant: &TenantId, notice: &Notice) -> Result<Known
 
 /// The channels of a step by which the customer can be reached, with the addresses. What the customer prefers for
 /// notices replaces them.
-fn channels(customer: &KnownPerson, step: &LadderStep) -> Vec<(Channel, String)> {
+pub(super) fn channels(customer: &KnownPerson, step: &LadderStep) -> Vec<(Channel, String)> {
     let own = customer.preferences.types.get(&MessageType::CollectionNotice);
     let wanted = own.unwrap_or(&step.channels);
     wanted.iter().filter_map(|channel| Some((*channel, customer.address(*channel)?.to_owned()))).collect()
