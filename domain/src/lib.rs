@@ -19,6 +19,7 @@ pub mod inbound_message;
 pub mod invoice;
 pub mod message;
 pub mod money;
+pub mod payment_link;
 pub mod policy;
 pub mod ports;
 pub mod preferences;

@@ -71,3 +71,49 @@ pub fn check(text: &str) -> Result<Url, &'static str> {
         Some(_) => Ok(url),
     }
 }
+
+/// Maximum length of the address of a page, in characters.
+const MAX_PAGE: usize = 500;
+
+/// Checks the address of a page that a path is appended to, and returns it without a slash at the end.
+///
+/// # Errors
+///
+/// The reason why it cannot be used.
+pub fn check_page(text: &str) -> Result<String, &'static str> {
+    let is_plain = |c: char| c.is_ascii_graphic() && c != '\\';
+    if MAX_PAGE < text.len() || !text.chars().all(is_plain) {
+        return Err("it is not a URL of at most 500 plain characters");
+    }
+    let url = check(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it has a query or a fragment");
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_a_public_https_address_that_a_path_can_follow() {
+        assert_eq!(check_page("https://pay.example.com"), Ok("https://pay.example.com".to_owned()));
+        assert_eq!(check_page("https://PAY.example.com/shop//"), Ok("https://pay.example.com/shop".to_owned()));
+        for wrong in [
+            "http://pay.example.com",
+            "https://10.0.0.1",
+            "https://localhost/x",
+            "https://pay.example.com/?a=1",
+            "https://pay.example.com/#a",
+            "https://ada@pay.example.com",
+            "https://pay.example.com/a b",
+            "https://pay.example.com\\x",
+            "pay.example.com",
+            "javascript:alert(1)",
+            &format!("https://pay.example.com/{}", "x".repeat(500)),
+        ] {
+            assert!(check_page(wrong).is_err(), "{wrong}");
+        }
+    }
+}

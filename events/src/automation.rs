@@ -13,6 +13,9 @@ pub struct AutomationSettings {
     /// The code of the template. Absent means the one that is named as the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Where customers pay: a link leads to this address and `/pay/` with its token. Only for payment links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_url: Option<String>,
     /// Whether an invoice without a document of its own is printed from its lines.
     #[serde(skip_serializing_if = "is_default")]
     pub render_invoices: bool,
@@ -32,6 +35,7 @@ impl Default for AutomationSettings {
             enabled: true,
             channels: None,
             template: None,
+            payment_url: None,
             render_invoices: true,
             document_required: false,
         }

@@ -88,8 +88,8 @@ mod tests {
     use super::*;
     use crate::{
         ApiKeyEvent, AutomationEvent, BackfillEvent, BusinessEventEvent, CollectionsEvent, DebtorEvent,
-        EventMappingEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent, PreferenceEvent, ProviderConfigEvent,
-        RoutingEvent, ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
+        EventMappingEvent, InboundMessageEvent, InvoiceEvent, NoticeEvent, PaymentLinkEvent, PreferenceEvent,
+        ProviderConfigEvent, RoutingEvent, ScheduleEvent, TemplateEvent, TenantLimitsEvent, event_family,
     };
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -127,6 +127,7 @@ mod tests {
         read_and_write_back::<BackfillEvent>();
         read_and_write_back::<DebtorEvent>();
         read_and_write_back::<NoticeEvent>();
+        read_and_write_back::<PaymentLinkEvent>();
         read_and_write_back::<EventMappingEvent>();
         read_and_write_back::<AutomationEvent>();
     }

@@ -214,6 +214,8 @@ pub enum InvoiceEvent {
     CollectionRestarted { round: u32, by: String },
     /// v1. The invoice was sent to the customer.
     InvoiceSent { communication: CommunicationId, how: InvoiceSending },
+    /// v1. A link to pay it was created, the newest one. `number` counts its links, from 1.
+    PaymentLinkAdded { link: String, number: u32 },
     /// v1. A step of the ladder is due on this day, and joins a notice.
     ReminderStepTriggered { round: u32, step: String, day: String, notice: String },
     /// v1. The notice told the customer about the invoice, with these communications.
@@ -254,6 +256,7 @@ event_family!(InvoiceEvent {
     CollectionEnded: 1,
     CollectionRestarted: 1,
     InvoiceSent: 1,
+    PaymentLinkAdded: 1,
     ReminderStepTriggered: 1,
     ReminderStepIssued: 1,
     ReminderStepSkipped: 1,

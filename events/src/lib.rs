@@ -12,6 +12,7 @@ mod family;
 mod ids;
 mod inbound_message;
 mod invoice;
+mod payment_link;
 mod preference;
 mod provider_config;
 mod rate_limit;
@@ -44,6 +45,7 @@ pub use invoice::{
     CollectionCause, CollectionEndReason, FactSource, InvoiceDocument, InvoiceEvent, InvoiceKind, InvoiceRef,
     InvoiceSending, InvoiceStatus, InvoiceTerms, StepPostponeReason, StepSkipReason,
 };
+pub use payment_link::{LinkRevokeReason, PaymentLinkEvent};
 pub use preference::PreferenceEvent;
 pub use provider_config::ProviderConfigEvent;
 pub use rate_limit::RateLimit;
@@ -80,6 +82,7 @@ pub fn all_event_types() -> impl Iterator<Item = &'static str> {
         DebtorEvent::TYPES,
         NoticeEvent::TYPES,
         BackfillEvent::TYPES,
+        PaymentLinkEvent::TYPES,
         EventMappingEvent::TYPES,
         AutomationEvent::TYPES,
     ];

@@ -25,6 +25,7 @@ impl StreamKind {
     pub const DEBTOR: StreamKind = StreamKind::new("debtor");
     pub const NOTICE: StreamKind = StreamKind::new("notice");
     pub const BACKFILL: StreamKind = StreamKind::new("backfill");
+    pub const PAYMENT_LINK: StreamKind = StreamKind::new("payment-link");
 
     /// A kind of `a-z` and `-`. It is part of every stored key, so it never changes.
     pub const fn new(kind: &'static str) -> StreamKind {

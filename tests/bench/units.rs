@@ -108,6 +108,7 @@ pub async fn count() {
         host: host.clone(),
         contact_key: vec![7; 32],
         link_keys: LinkKeys::new(vec![8; 32]),
+        payment_url: None,
         retention: RetentionPeriods::days(7, 400, 2_557),
         principals: Default::default(),
     };

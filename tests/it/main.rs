@@ -30,6 +30,7 @@ mod manual_invoices;
 mod mocks;
 mod openapi;
 mod operations;
+mod payment_links;
 mod plain_callbacks;
 mod preferences;
 mod privacy;

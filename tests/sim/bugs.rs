@@ -107,6 +107,10 @@ pub enum Bug {
     BackfillForgotten,
     /// The check that finds lost timers does not run.
     CheckLost,
+    /// A payment link seems to be valid for another year.
+    LinkNotRenewed,
+    /// A payment link seems to have expired.
+    LinkAlwaysNew,
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
@@ -237,6 +241,19 @@ impl Bug {
             }
             Bug::StopIgnored if function_name == "process" => {
                 stream.lines.retain(|line| !is_stop(line));
+            }
+            Bug::LinkNotRenewed => {
+                for line in stream.lines.iter_mut().filter(|line| is(line, "PaymentLinkCreated")) {
+                    edit(line, |data| {
+                        let later = data["expires_at"].as_i64().expect("a time") + 366 * 24 * 3_600_000;
+                        data.insert("expires_at".to_owned(), later.into());
+                    });
+                }
+            }
+            Bug::LinkAlwaysNew => {
+                for line in stream.lines.iter_mut().filter(|line| is(line, "PaymentLinkCreated")) {
+                    edit(line, |data| drop(data.insert("expires_at".to_owned(), 0.into())));
+                }
             }
             Bug::QuietIgnored if function_name == "deliver" => {
                 stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));

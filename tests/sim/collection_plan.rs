@@ -60,6 +60,19 @@ pub enum Act {
     StopBackfill {
         tenant: usize,
     },
+    Link {
+        invoice: usize,
+        act: LinkAct,
+    },
+}
+
+/// What people do with the links of an invoice.
+#[derive(Debug, Clone)]
+pub enum LinkAct {
+    Issue { valid_ms: Option<i64> },
+    Open { times: u64 },
+    Use { payment: String },
+    Revoke,
 }
 
 pub struct Invoice {

@@ -26,6 +26,7 @@ use crate::backfills;
 use crate::bugs::Bug;
 use crate::collection_invariants::{Figures, check};
 use crate::collection_plan::{ACT_MS, Act, CUSTOMERS, DAY_MS, Plan, START, customer_id, recipient, tenant_of};
+use crate::payment_links::{self, LinkFigures};
 use crate::seeds::env_number;
 use crate::simulation::Simulation;
 use crate::world::{Callback, SimProvider, World};
@@ -85,18 +86,21 @@ struct Run {
     loses_timers: bool,
     checks: bool,
     steps: u64,
+    links: LinkFigures,
 }
 
 impl Run {
     fn new(seed: u64, bug: Option<Bug>) -> Run {
         let world = World::new(4 * seed + 2, START);
-        let plan = Plan::new(&mut world.state().rng);
+        let mut plan = Plan::new(&mut world.state().rng);
+        plan.acts.extend(payment_links::acts(seed, plan.invoices.len()));
         let provider = |config: &str, channel, answers| -> Arc<dyn Provider> {
             let account = tests::harness::account(config, channel, Mode::Live, RATE);
             Arc::new(SimProvider { world: world.clone(), account, answers, echoes: true })
         };
         let providers = vec![provider("sim-a", Channel::Email, true), provider("sim-s", Channel::Sms, false)];
         let mut app = Arc::into_inner(Simulation::app(&world)).expect("the only one");
+        app.tenant_ports.public_url = payment_links::PUBLIC_URL.to_owned();
         app.accounts = providers.iter().map(|provider| provider.config().clone()).collect();
         let app = Arc::new(app);
         let port = Arc::new(world.clone());
@@ -129,6 +133,7 @@ impl Run {
             loses_timers: bug != Some(Bug::PostponedWithoutTimer),
             checks: !matches!(bug, Some(Bug::PostponedWithoutTimer | Bug::CheckLost)),
             steps: 0,
+            links: LinkFigures::default(),
         }
     }
 
@@ -234,6 +239,13 @@ impl Run {
                 Box::pin(async move { again(backfills::begin(&app, tenant, steps, per_day).await) })
             }
             Act::StopBackfill { tenant } => Box::pin(async move { again(backfills::stop_all(&app, tenant).await) }),
+            Act::Link { invoice: n, act } => {
+                let (tenant, reference) = invoice(n);
+                Box::pin(async move {
+                    let performed = payment_links::perform(&app, &tenant, &reference, act).await;
+                    performed.map_or(Outcome::Retry, |()| Outcome::Done)
+                })
+            }
         }
     }
 
@@ -374,6 +386,7 @@ impl Run {
         }
         // The audit does not compare the view, of which only rows are kept here.
         self.world.state().projects = false;
+        self.links = payment_links::check(&self.world, &self.app.link_keys)?;
         let figures = check(&self.world, &self.plan)?;
         if MAX_STEPS < self.steps { Err("I12: it does not come to rest".to_owned()) } else { Ok(figures) }
     }
@@ -410,27 +423,33 @@ fn no_reminder_is_wrong_when_it_is_claimed_and_none_is_forgotten() {
     };
     let (count, next) = (seeds.end - seeds.start, AtomicU64::new(seeds.start));
     let work = || {
-        let mut total = Figures::default();
+        let (mut total, mut links) = (Figures::default(), LinkFigures::default());
         while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end) {
-            total.add(&Run::new(seed, None).run().unwrap_or_else(|why| panic!("seed {seed}: {why}")));
+            let mut run = Run::new(seed, None);
+            total.add(&run.run().unwrap_or_else(|why| panic!("seed {seed}: {why}")));
+            links.add(&run.links);
         }
-        total
+        (total, links)
     };
-    let mut total = Figures::default();
+    let (mut total, mut links) = (Figures::default(), LinkFigures::default());
     std::thread::scope(|scope| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().for_each(|worker| total.add(&worker.join().expect("no seed fails")));
+        for worker in workers {
+            let (of_worker, its_links) = worker.join().expect("no seed fails");
+            total.add(&of_worker);
+            links.add(&its_links);
+        }
     });
-    println!("{count} seeds: {total:?}");
-    assert!(count == 1 || total.covers_everything(), "{total:?}");
+    println!("{count} seeds: {total:?} {links:?}");
+    assert!(count == 1 || total.covers_everything() && links.covers_everything(), "{total:?} {links:?}");
 }
 
 /// Bugs of collections, each with the invariants that may be the first to find it.
-const PLANTED: [(Bug, &[&str]); 16] = [
+const PLANTED: [(Bug, &[&str]); 18] = [
     (Bug::ClaimUnconditional, &["I8"]),
     (Bug::WordsAsAccepted, &["I8"]),
-    (Bug::FallbackUnconditional, &["I8", "I32"]),
+    (Bug::FallbackUnconditional, &["I8", "I32", "I39"]),
     (Bug::ZoneDropped, &["I35"]),
     (Bug::DaysOf24Hours, &["I35"]),
     (Bug::NoticeIdRandom, &["I30"]),
@@ -444,6 +463,8 @@ const PLANTED: [(Bug, &[&str]); 16] = [
     (Bug::StopIgnored, &["I38"]),
     (Bug::BackfillForgotten, &["I31"]),
     (Bug::CheckLost, &["I31"]),
+    (Bug::LinkNotRenewed, &["I39"]),
+    (Bug::LinkAlwaysNew, &["I39"]),
 ];
 
 #[test]

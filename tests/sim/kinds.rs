@@ -18,9 +18,10 @@ use domain::collect::{
 };
 use domain::inbound_message::InboundMessageState;
 use domain::invoice::InvoiceState;
+use domain::payment_link::{Command as LinkCommand, PaymentLinkState};
 use events::{
-    Channel, CollectionSettings, EventClassification, FactSource, InboundMessageEvent, IntakeChannel, InvoiceEvent,
-    InvoiceRef, Mode, NoticeInvoice, ParkReason, StreamKind, Timestamp,
+    Channel, CollectionSettings, CommunicationId, EventClassification, FactSource, InboundMessageEvent, IntakeChannel,
+    InvoiceEvent, InvoiceRef, LinkRevokeReason, Mode, NoticeInvoice, ParkReason, StreamKind, Timestamp,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -54,7 +55,7 @@ type Work = Pin<Box<dyn Future<Output = Answer>>>;
 type Scenario = fn(&Environment, usize, usize) -> Work;
 
 /// The scenario of each kind that has no simulation of its own.
-const SCENARIOS: [(StreamKind, Scenario); 14] = [
+const SCENARIOS: [(StreamKind, Scenario); 15] = [
     (StreamKind::TEMPLATE, templates),
     (StreamKind::API_KEY, keys),
     (StreamKind::PROVIDER_CONFIG, provider_configs),
@@ -67,11 +68,12 @@ const SCENARIOS: [(StreamKind, Scenario); 14] = [
     (StreamKind::COLLECTIONS, collections),
     (StreamKind::DEBTOR, debtors),
     (StreamKind::NOTICE, notices),
+    (StreamKind::PAYMENT_LINK, payment_links),
     (StreamKind::EVENT_MAPPING, event_mappings),
     (StreamKind::AUTOMATION, automations),
 ];
-/// Kinds that `simulation.rs` and `schedules.rs` simulate.
-const SIMULATED_ELSEWHERE: [StreamKind; 2] = [StreamKind::COMMUNICATION, StreamKind::SCHEDULE];
+/// Kinds that `simulation.rs`, `schedules.rs` and `backfills.rs` simulate.
+const SIMULATED_ELSEWHERE: [StreamKind; 3] = [StreamKind::COMMUNICATION, StreamKind::SCHEDULE, StreamKind::BACKFILL];
 
 struct Environment {
     world: World,
@@ -303,6 +305,26 @@ fn notices(at: &Environment, client: usize, step: usize) -> Work {
         most: 50,
     };
     command::<NoticeState>(at, format!("ntc-{}", step % 4), join, Some(invoice))
+}
+
+/// The same links are created, sent, opened, used and revoked by every client.
+fn payment_links(at: &Environment, client: usize, step: usize) -> Work {
+    let number = 1 + (step % 3) as u32;
+    let payment = format!("pay-{client}-{step}");
+    let (chosen, mark) = match (step / 3 + client) % 5 {
+        0 | 1 if step < 3 => {
+            let (invoice, expires_at) = ("inv-1".to_owned(), Timestamp(T0));
+            (LinkCommand::Create { mode: Mode::Live, invoice, number, expires_at }, None)
+        }
+        0 => (LinkCommand::Open, None),
+        1 | 2 => (LinkCommand::Use { payment: payment.clone() }, Some(payment)),
+        3 => {
+            let communication = CommunicationId::generate(Timestamp(T0), (client + 10 * step) as u128);
+            (LinkCommand::RecordSending { channel: Channel::Sms, communication }, None)
+        }
+        _ => (LinkCommand::Revoke { reason: LinkRevokeReason::Requested, by: payment }, None),
+    };
+    command::<PaymentLinkState>(at, format!("pay-{number}"), chosen, mark)
 }
 
 fn event_mappings(at: &Environment, client: usize, step: usize) -> Work {

@@ -17,6 +17,7 @@ mod full;
 mod invariants;
 mod jobs;
 mod kinds;
+mod payment_links;
 mod restarts;
 mod schedule_history;
 mod scheduler;

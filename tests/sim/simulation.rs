@@ -96,6 +96,7 @@ impl Simulation {
             host: port.clone(),
             contact_key: vec![7; 32],
             link_keys: LinkKeys::new(vec![8; 32]),
+            payment_url: None,
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
         })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use events::{AutomationSettings, Channel, EntityRef, MessageType, RecipientType, Timestamp};
 use serde_json::Value;
 
-use super::data::{InvoiceChange, InvoiceData, PaymentData, StatedBalance, WantedChannels};
+use super::data::{InvoiceChange, InvoiceData, LinkRequest, PaymentData, StatedBalance, WantedChannels};
 use super::document::{DocumentAct, InvoiceFile};
 use super::person::{Contact, Person};
 use crate::preferences::Preferences;
@@ -19,6 +19,8 @@ pub enum Act {
     Person(Box<PersonAct>),
     /// Messages that confirm a payment, planned by [`confirm`] once its facts are recorded.
     Confirm(Box<PaymentData>),
+    /// A message with a link to pay an invoice, planned by [`send_link`](super::send_link) once the invoice is known.
+    Link(LinkRequest),
     Skip {
         act: &'static str,
         recipient: Option<String>,
@@ -45,6 +47,8 @@ pub struct SendAct {
     pub entity: Option<EntityRef>,
     /// The file of an invoice, for a channel that carries it.
     pub document: Option<DocumentAct>,
+    /// The streams of the invoices that have to be owed when it is sent.
+    pub unless_settled: Vec<String>,
     /// Such as `SYSTEM_low_stock`.
     pub requested_by: &'static str,
 }
@@ -66,7 +70,6 @@ pub enum InvoiceFacts {
     State { invoice: String, change: InvoiceChange, reason: Option<String>, revision: Option<u64> },
     Paid { invoice: String, amount: i64, payment: Box<PaymentData> },
     Reversed { invoice: String, amount: i64, payment: Box<PaymentData>, refund: String },
-    LinkRequested { invoice: String, channel: Option<Channel>, expires_in_ms: Option<i64> },
 }
 
 impl InvoiceFacts {
@@ -79,7 +82,6 @@ impl InvoiceFacts {
             InvoiceFacts::State { .. } => "invoice_state",
             InvoiceFacts::Paid { .. } => "payment",
             InvoiceFacts::Reversed { .. } => "refund",
-            InvoiceFacts::LinkRequested { .. } => "payment_link",
         }
     }
 }
@@ -125,6 +127,8 @@ pub struct Known<'a> {
     pub settings: &'a BTreeMap<MessageType, AutomationSettings>,
     /// The person whom the event is about, or the users whom it is for.
     pub people: &'a [KnownPerson],
+    /// The channel by which the link of a payment went to the customer.
+    pub link_channel: Option<Channel>,
     /// Whether an alert about the same location was sent a short time ago.
     pub is_repeated_alert: bool,
 }

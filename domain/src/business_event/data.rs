@@ -86,6 +86,17 @@ pub struct PaymentData {
     pub business_name: Option<String>,
 }
 
+/// A link to pay an invoice that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRequest {
+    /// The source's id.
+    pub invoice: String,
+    /// `None` means the first by which the customer can be reached.
+    pub channel: Option<Channel>,
+    /// `None` means a month.
+    pub valid_ms: Option<i64>,
+}
+
 /// An invitation to work with the business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvitationData {
@@ -146,11 +157,7 @@ pub enum EventData {
         invoice: Option<String>,
         reason: Option<String>,
     },
-    PaymentLinkRequested {
-        invoice: String,
-        channel: Option<Channel>,
-        expires_in_ms: Option<i64>,
-    },
+    PaymentLinkRequested(LinkRequest),
     UserInvited(Box<InvitationData>),
     LowStock(Box<LowStockData>),
     PersonCreated {
@@ -185,7 +192,7 @@ impl EventData {
             EventData::Statement { .. }
             | EventData::InvoiceState { .. }
             | EventData::PaymentFailed { .. }
-            | EventData::PaymentLinkRequested { .. }
+            | EventData::PaymentLinkRequested(_)
             | EventData::LowStock(_) => None,
         }
     }
@@ -197,7 +204,7 @@ impl EventData {
                 [invoice.number.clone(), Some(invoice.id.clone())].into_iter().flatten().collect()
             }
             EventData::Statement { invoices, .. } => invoices.iter().map(|stated| stated.invoice.clone()).collect(),
-            EventData::InvoiceState { invoice, .. } | EventData::PaymentLinkRequested { invoice, .. } => {
+            EventData::InvoiceState { invoice, .. } | EventData::PaymentLinkRequested(LinkRequest { invoice, .. }) => {
                 vec![invoice.clone()]
             }
             EventData::PaymentReceived(payment) | EventData::PaymentRefunded(payment, _) => {

@@ -60,9 +60,7 @@ pub fn plan(data: &EventData, known: &Known<'_>) -> Vec<Act> {
             payment.allocations.clone().into_iter().map(reversed).map(|fact| Act::Facts(Box::new(fact))).collect()
         }
         EventData::PaymentFailed { .. } => Vec::new(),
-        EventData::PaymentLinkRequested { invoice, channel, expires_in_ms } => {
-            facts(InvoiceFacts::LinkRequested { invoice, channel, expires_in_ms })
-        }
+        EventData::PaymentLinkRequested(request) => vec![Act::Link(request)],
         EventData::UserInvited(invitation) => vec![invite(&invitation, known)],
         EventData::LowStock(stock) => alert(&stock, known),
         EventData::PersonCreated { kind, contact, preferences } => {
@@ -132,6 +130,7 @@ fn invite(invitation: &InvitationData, known: &Known<'_>) -> Act {
         locale: user.person.locale.clone(),
         entity: None,
         document: None,
+        unless_settled: Vec::new(),
         requested_by: "SYSTEM_events",
     }))
 }
@@ -199,6 +198,7 @@ fn stock_message(stock: &LowStockData, user: &KnownPerson, channel: Channel, to:
         locale: user.person.locale.clone(),
         entity: Some(EntityRef { kind: "lowStockAlert".to_owned(), id: Some(stock.alert.clone()) }),
         document: None,
+        unless_settled: Vec::new(),
         requested_by: "SYSTEM_low_stock",
     }
 }

@@ -7,13 +7,14 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::data::{
-    EventData, InvitationData, InvoiceChange, InvoiceData, InvoiceLine, LowStockData, PaymentData, StatedBalance,
-    StockItem,
+    EventData, InvitationData, InvoiceChange, InvoiceData, InvoiceLine, LinkRequest, LowStockData, PaymentData,
+    StatedBalance, StockItem,
 };
 use super::person::Contact;
 use super::schema::{self, fault};
 use super::types::EventType;
 use crate::amount;
+use crate::payment_link::VALID_RANGE_MS;
 
 /// Maximum length of a name, in characters. A longer one is cut.
 const MAX_NAME: usize = 255;
@@ -97,11 +98,7 @@ impl Reader<'_> {
                 invoice: text(&data["invoice"]),
                 reason: text(&data["reason"]),
             },
-            "payment_link.requested" => EventData::PaymentLinkRequested {
-                invoice: text(&data["invoice"])?,
-                channel: data["channel"].as_str().and_then(|name| name.parse().ok()),
-                expires_in_ms: data["expiresIn"].as_str().and_then(schema::duration_ms),
-            },
+            "payment_link.requested" => EventData::PaymentLinkRequested(self.link(data)?),
             "user.invited" => self.invitation(data)?,
             "low_stock.detected" => low_stock(data)?,
             "customer.created" => self.created(RecipientType::Customer, data, "customer")?,
@@ -114,6 +111,17 @@ impl Reader<'_> {
             "user.removed" => EventData::PersonRemoved { kind: RecipientType::User, id: text(&data["user"]["id"])? },
             _ => return None,
         })
+    }
+
+    fn link(&mut self, data: &Value) -> Option<LinkRequest> {
+        let valid_ms = data["expiresIn"].as_str().and_then(schema::duration_ms);
+        let (least, most) = VALID_RANGE_MS;
+        if valid_ms.is_some_and(|ms| !(least..=most).contains(&ms)) {
+            let detail = "must be from one hour to 366 days.";
+            self.faults.push(fault("/data/expiresIn", "not_in_range", detail));
+        }
+        let channel = data["channel"].as_str().and_then(|name| name.parse().ok());
+        Some(LinkRequest { invoice: text(&data["invoice"])?, channel, valid_ms })
     }
 
     /// An amount in minor units. Without a currency it cannot be read.

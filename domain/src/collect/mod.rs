@@ -35,4 +35,4 @@ pub use remind::{ReminderRefusal, remind_on};
 pub use settings::{
     CollectionsState, Command as SettingsCommand, Rejection as SettingsRejection, STREAM as SETTINGS_STREAM, defaults,
 };
-pub use words::{MANY, ONE, variables};
+pub use words::{MANY, ONE, PAYMENT_LINKS, ToldInvoice, variables};

@@ -14,9 +14,21 @@ pub const ONE: &str = "collection_notice";
 /// The template of a notice of several, so that a template for one is never given a list.
 pub const MANY: &str = "collection_notice_many";
 
+/// The variable that keeps the payment links of a notice of several invoices, by the streams of the invoices. Its list is
+/// written anew when the message is sent.
+pub const PAYMENT_LINKS: &str = "paymentLinks";
+
+/// An invoice that a notice speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct ToldInvoice<'a> {
+    pub state: &'a InvoiceState,
+    /// Where it can be paid.
+    pub payment_link: Option<&'a str>,
+}
+
 /// The variables of a notice on a day: those of one invoice, or a list with its sums.
-pub fn variables(told: &[InvoiceState], is_many: bool, day: Date) -> Map<String, Value> {
-    let mut lines = told.iter().filter_map(|state| line(state, day));
+pub fn variables(told: &[ToldInvoice<'_>], is_many: bool, day: Date) -> Map<String, Value> {
+    let mut lines = told.iter().filter_map(|invoice| line(invoice, day));
     if !is_many {
         return lines.next().unwrap_or_default();
     }
@@ -29,7 +41,7 @@ pub fn variables(told: &[InvoiceState], is_many: bool, day: Date) -> Map<String,
 }
 
 /// What is said about one invoice.
-fn line(state: &InvoiceState, day: Date) -> Option<Map<String, Value>> {
+fn line(ToldInvoice { state, payment_link }: &ToldInvoice<'_>, day: Date) -> Option<Map<String, Value>> {
     let terms = state.facts.terms();
     let (currency, due_on) = (terms.currency?, terms.due_on?);
     let overdue = day.since((jiff::Unit::Day, parse_day(&due_on)?)).ok()?.get_days();
@@ -40,13 +52,17 @@ fn line(state: &InvoiceState, day: Date) -> Option<Map<String, Value>> {
         "dueDate": due_on,
         "daysOverdue": overdue,
     });
-    line.as_object().cloned()
+    let mut line = line.as_object().cloned()?;
+    if let Some(link) = payment_link {
+        line.insert("paymentLink".to_owned(), json!(link));
+    }
+    Some(line)
 }
 
 /// What is owed in each currency.
-fn sums(told: &[InvoiceState]) -> Value {
+fn sums(told: &[ToldInvoice<'_>]) -> Value {
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
-    for state in told {
+    for ToldInvoice { state, .. } in told {
         if let (Some(currency), Some(amounts)) = (state.facts.terms().currency, state.facts.amounts()) {
             let sum = sums.entry(currency).or_default();
             *sum = sum.saturating_add(amounts.owed);

@@ -153,6 +153,7 @@ impl Facts {
             | InvoiceEvent::CollectionEnded { .. }
             | InvoiceEvent::CollectionRestarted { .. }
             | InvoiceEvent::InvoiceSent { .. }
+            | InvoiceEvent::PaymentLinkAdded { .. }
             | InvoiceEvent::ReminderStepTriggered { .. }
             | InvoiceEvent::ReminderStepIssued { .. }
             | InvoiceEvent::ReminderStepSkipped { .. }

@@ -98,6 +98,14 @@ impl Hold {
     }
 }
 
+/// The newest payment link of an invoice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewestLink {
+    pub id: String,
+    /// Counts the links of the invoice, from 1.
+    pub number: u32,
+}
+
 /// The state of an invoice's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InvoiceState {
@@ -114,6 +122,8 @@ pub struct InvoiceState {
     pub round: u32,
     pub steps: Vec<StepRecord>,
     pub sent: Option<(CommunicationId, InvoiceSending)>,
+    /// The newest link to pay it.
+    pub link: Option<NewestLink>,
     /// The payments that followed a notice.
     pub attributed: Vec<String>,
     pub is_erased: bool,
@@ -156,6 +166,7 @@ pub enum Command {
         communication: CommunicationId,
         how: InvoiceSending,
     },
+    AddLink(NewestLink),
     Trigger {
         step: String,
         day: String,
@@ -323,6 +334,7 @@ impl Aggregate for InvoiceState {
     const KIND: StreamKind = StreamKind::INVOICE;
     const ERASURE: Erasure = Erasure::NoPersonalData;
     const ROLL_OVER_BYTES: usize = 8 * 1024;
+    const SNAPSHOT_VERSION: u16 = 2;
 
     type Event = InvoiceEvent;
     type Command = Command;
@@ -363,6 +375,11 @@ impl Aggregate for InvoiceState {
                 let is_known = self.sent.is_some_and(|(sent, _)| sent == communication);
                 let sent = InvoiceEvent::InvoiceSent { communication, how };
                 Ok((!is_known).then_some(sent).into_iter().collect())
+            }
+            Command::AddLink(NewestLink { id, number }) => {
+                let is_known = self.link.as_ref().is_some_and(|newest| number <= newest.number);
+                let added = InvoiceEvent::PaymentLinkAdded { link: id, number };
+                Ok((!is_known).then_some(added).into_iter().collect())
             }
             Command::Trigger { step, day, notice } => match self.outcome(&step) {
                 Some(StepOutcome::Triggered { notice: joined, .. }) if *joined == notice => Ok(Vec::new()),
@@ -412,6 +429,7 @@ impl Aggregate for InvoiceState {
             }
             InvoiceEvent::CollectionRestarted { round, .. } => self.round = round,
             InvoiceEvent::InvoiceSent { communication, how } => self.sent = Some((communication, how)),
+            InvoiceEvent::PaymentLinkAdded { link, number } => self.link = Some(NewestLink { id: link, number }),
             InvoiceEvent::ReminderStepTriggered { round, step, day, notice } => {
                 self.set_step(round, step, StepOutcome::Triggered { notice, day }, at);
             }
@@ -447,6 +465,7 @@ impl Aggregate for InvoiceState {
             | Command::Promise { .. }
             | Command::Restart { .. }
             | Command::BeginCollection { .. }
+            | Command::AddLink(_)
             | Command::Attribute { .. } => true,
             Command::Resume { .. }
             | Command::EndCollection(_)

@@ -44,6 +44,7 @@ impl Publication for InvoiceState {
             | InvoiceEvent::CollectionEnded { .. }
             | InvoiceEvent::CollectionRestarted { .. }
             | InvoiceEvent::InvoiceSent { .. }
+            | InvoiceEvent::PaymentLinkAdded { .. }
             | InvoiceEvent::ReminderStepTriggered { .. }
             | InvoiceEvent::ReminderStepPostponed { .. }
             | InvoiceEvent::PaymentAttributed { .. }

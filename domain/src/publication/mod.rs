@@ -4,6 +4,7 @@ mod business_event;
 mod collections;
 mod communication;
 mod invoice;
+mod payment_link;
 mod schedule;
 
 use events::{Mode, RecordedEvent, StreamId, TenantId, Timestamp};

@@ -246,8 +246,8 @@ const CHAT: [[[SystemTemplate; 2]; 3]; 7] = [
         "collection_notice_many",
         CollectionNotice,
         "Collection Notice Message for Several Invoices",
-        "Hello {{customerName}},\n\nthis is overdue:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, due {{date dueDate}}\n{{/each}}{{#each sums}}\nOpen in all: {{currency amount currency}}{{/each}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
-        "Hola {{customerName}}:\n\nlo siguiente está vencido:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, vencía el {{date dueDate}}\n{{/each}}{{#each sums}}\nPendiente en total: {{currency amount currency}}{{/each}}\n\nSi ya las pagó, no haga caso de este mensaje.\n\n{{businessName}}"
+        "Hello {{customerName}},\n\nthis is overdue:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, due {{date dueDate}}{{#if paymentLink}}, pay here: {{paymentLink}}{{/if}}\n{{/each}}{{#each sums}}\nOpen in all: {{currency amount currency}}{{/each}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
+        "Hola {{customerName}}:\n\nlo siguiente está vencido:\n{{#each invoices}}- {{invoiceNumber}}: {{currency amount currency}}, vencía el {{date dueDate}}{{#if paymentLink}}, pague aquí: {{paymentLink}}{{/if}}\n{{/each}}{{#each sums}}\nPendiente en total: {{currency amount currency}}{{/each}}\n\nSi ya las pagó, no haga caso de este mensaje.\n\n{{businessName}}"
     ),
     chat!(
         "low_stock_alert",

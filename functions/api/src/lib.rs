@@ -20,6 +20,7 @@ mod limits;
 mod message_body;
 mod message_problem;
 pub mod openapi;
+mod payment_links;
 mod preferences;
 mod present;
 mod providers;

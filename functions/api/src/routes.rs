@@ -8,7 +8,7 @@ use domain::access::{Permission, Reach};
 
 use crate::{
     Api, attachments, audit, business_events, change, channels, collections, dead_letters, invoices, keys, limits,
-    preferences, providers, read, schedules, send, sms_provider, subjects, suppressions, templates,
+    payment_links, preferences, providers, read, schedules, send, sms_provider, subjects, suppressions, templates,
 };
 
 /// One method of one path.
@@ -156,6 +156,10 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/invoices/{id}/restart" Send(Everything), restartInvoice => invoices::restart;
     POST "/api/invoices/{id}/send" Send(Everything), sendInvoice => invoices::send::send;
     POST "/api/invoices/{id}/remind" Send(Everything), remindOfInvoice => invoices::send::remind;
+    POST "/api/invoices/{id}/payment-link" Send(Everything), sendPaymentLink => payment_links::send;
+    POST "/api/payment-links/resolve" Integrate(Everything), resolvePaymentLink => payment_links::resolve;
+    GET "/api/payment-links/{id}" View(Everything), getPaymentLink => payment_links::get;
+    DELETE "/api/payment-links/{id}" Send(Everything), revokePaymentLink => payment_links::revoke;
     GET "/api/communication-templates" View(Scoped), listTemplates => templates::list;
     POST "/api/communication-templates" Templates(Scoped), createTemplate => templates::create;
     POST "/api/communication-templates/validate" View(Scoped), validateTemplate => templates::validate;

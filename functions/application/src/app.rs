@@ -57,6 +57,8 @@ pub struct App {
     pub contact_key: Vec<u8>,
     /// The keys of signed links.
     pub link_keys: LinkKeys,
+    /// Where customers of tenants without a payment page of their own pay. `None` means the page of this deployment.
+    pub payment_url: Option<String>,
     pub retention: RetentionPeriods,
 }
 

@@ -14,11 +14,16 @@ fn truncated_base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(&bytes[..16])
 }
 
-/// The HMAC-SHA256 of a text, truncated and in base64.
-pub(crate) fn hmac_base64(key: &[u8], text: &str) -> String {
+/// 128 bits of the HMAC-SHA256 of a text.
+pub(crate) fn hmac(key: &[u8], text: &str) -> [u8; 16] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text.as_bytes());
-    truncated_base64(&mac.finalize().into_bytes())
+    mac.finalize().into_bytes()[..16].try_into().expect("16 of 32 bytes")
+}
+
+/// The HMAC-SHA256 of a text, truncated and in base64.
+pub(crate) fn hmac_base64(key: &[u8], text: &str) -> String {
+    truncated_base64(&hmac(key, text))
 }
 
 /// A mark by which a key is recognised, and which does not reveal it.

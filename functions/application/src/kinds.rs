@@ -8,6 +8,7 @@ use domain::collect::{BackfillState, CollectionsState, DebtorState, NoticeState}
 use domain::communication::State;
 use domain::inbound_message::InboundMessageState;
 use domain::invoice::InvoiceState;
+use domain::payment_link::PaymentLinkState;
 use domain::ports::{EventStore, ProjectedRow, StoreError, Stream};
 use domain::preferences::Preferences;
 use domain::projection::Projection;
@@ -67,7 +68,7 @@ pub struct AuditedStream {
 }
 
 /// Every kind that this version knows.
-pub static KINDS: [StreamRules; 17] = [
+pub static KINDS: [StreamRules; 18] = [
     StreamRules::new::<State>(Some(project::<State>), None)
         .shown_at("/api/communications/{id}/events")
         .published(publish::<State>),
@@ -93,6 +94,8 @@ pub static KINDS: [StreamRules; 17] = [
     StreamRules::new::<DebtorState>(None, None),
     StreamRules::new::<NoticeState>(None, Some(collections::run_notice)),
     StreamRules::new::<BackfillState>(None, Some(collections::run_backfill)),
+    StreamRules::new::<PaymentLinkState>(Some(project::<PaymentLinkState>), None)
+        .published(publish::<PaymentLinkState>),
 ];
 
 impl StreamRules {

@@ -22,6 +22,7 @@ pub mod kinds;
 pub mod limits;
 pub mod links;
 pub mod messages;
+pub mod payment_links;
 pub mod people;
 pub mod preferences;
 pub mod process;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::address::is_country_list;
-use domain::policy;
 use domain::ports::{ProviderConfig, QueueId};
 use domain::prices::{PriceList, PriceListError};
+use domain::{policy, public_url};
 use events::RateLimit;
 use events::{Channel, Mode, TenantId};
 
@@ -32,6 +32,8 @@ pub enum SettingError {
     NotARate(&'static str),
     #[error("{0} is not a list of countries such as KE,TZ, or *")]
     NotCountries(&'static str),
+    #[error("{0} is not the address of a payment page: {1}")]
+    NotAPaymentPage(&'static str, &'static str),
     #[error("{0} is not a price list: {1}")]
     NotAPriceList(&'static str, PriceListError),
 }
@@ -125,6 +127,17 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         if text.is_empty() || is_country_list(&text) { Ok(text) } else { Err(SettingError::NotCountries(name)) }
     }
 
+    /// `https://pay.example.com`: the address before `/pay/`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::NotAPaymentPage`]
+    pub fn payment_url(&self, name: &'static str) -> Result<Option<String>, SettingError> {
+        let text = self.get(name);
+        let read = text.map(|text| public_url::check_page(&text));
+        read.transpose().map_err(|fault| SettingError::NotAPaymentPage(name, fault))
+    }
+
     /// `KES KE=0.80, *=2`: what a message costs, by country.
     ///
     /// # Errors
@@ -189,6 +202,9 @@ pub struct AppConfig {
     pub contact_key: Vec<u8>,
     /// `LINK_KEYS`: the keys of signed links. Required.
     pub link_keys: LinkKeys,
+    /// `PAYMENT_URL`: where customers pay, if their tenant has no payment page of its own. Default: a page of this
+    /// deployment.
+    pub payment_url: Option<String>,
     /// `RETENTION_SHORT_DAYS`, `RETENTION_DAYS`, `RETENTION_LONG_DAYS`: how long personal data is kept, by class.
     /// Default 7, 400 and 2557.
     pub retention: RetentionPeriods,
@@ -216,6 +232,7 @@ impl AppConfig {
             files_bucket: settings.require("FILES_BUCKET")?,
             contact_key: settings.key("CONTACT_KEY")?,
             link_keys: settings.link_keys()?,
+            payment_url: settings.payment_url("PAYMENT_URL")?,
             retention: RetentionPeriods::days(
                 settings.number("RETENTION_SHORT_DAYS", 7)?,
                 settings.number("RETENTION_DAYS", 400)?,
@@ -352,6 +369,18 @@ mod tests {
         assert_eq!(cost("sendgrid", "ada@example.com"), Some((399, "USD".to_owned())));
         let wrong = settings(&[("SENDGRID_PRICES", "USD *=free")]).deployment_configs().expect_err("a price");
         assert!(wrong.to_string().starts_with("SENDGRID_PRICES is not a price list"), "{wrong}");
+    }
+
+    #[test]
+    fn a_payment_page_is_a_public_https_address() {
+        let page = |value: &'static [(&'static str, &'static str)]| settings(value).payment_url("PAYMENT_URL");
+        assert_eq!(page(&[]), Ok(None));
+        assert_eq!(
+            page(&[("PAYMENT_URL", "https://acme.example.com/x/")]),
+            Ok(Some("https://acme.example.com/x".to_owned()))
+        );
+        let wrong = page(&[("PAYMENT_URL", "http://acme.example.com")]).expect_err("not https");
+        assert_eq!(wrong.to_string(), "PAYMENT_URL is not the address of a payment page: it is not https");
     }
 
     #[test]

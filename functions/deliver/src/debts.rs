@@ -2,7 +2,11 @@
 
 use application::execute::load;
 use domain::aggregate::{AggregateId, AggregateKey};
-use domain::collect::{Calendar, CollectionsState, DebtorState, SETTINGS_STREAM, debtor_key, parse_day, variables};
+use domain::business_event::link_variables;
+use domain::collect::{
+    Calendar, CollectionsState, DebtorState, PAYMENT_LINKS, SETTINGS_STREAM, ToldInvoice, debtor_key, parse_day,
+    variables,
+};
 use domain::communication::Command;
 use domain::invoice::{Hold, InvoiceState};
 use domain::message::MessageContent;
@@ -10,6 +14,7 @@ use domain::ports::StoreError;
 use events::{CommunicationRequest, DeferReason, MessageType, StreamId, SuppressReason, TenantId};
 use futures_util::future::try_join_all;
 use jiff::civil::Date;
+use serde_json::{Map, Value};
 
 use crate::DeliverHandler;
 
@@ -62,7 +67,12 @@ impl Debts {
         let (mut told, mut is_any_owed) = (Vec::new(), false);
         for (stream, loaded) in invoices {
             is_any_owed |= loaded.state.facts.amounts().is_some_and(|amounts| amounts.owed > 0);
-            if loaded.state.is_collectible() && !(is_notice && is_held(&loaded.state.hold, today)) {
+            let can_be_told = match is_notice {
+                true => loaded.state.is_collectible() && !is_held(&loaded.state.hold, today),
+                // A customer who has promised to pay can be sent the link to do it.
+                false => loaded.state.link_refusal().is_none(),
+            };
+            if can_be_told {
                 debts.about.push(stream.id.clone());
                 debts.unmoved.push((stream, loaded.version));
                 told.push(loaded.state);
@@ -75,11 +85,26 @@ impl Debts {
         if is_notice && now < until {
             return Ok(Err(Command::Defer { until, reason: DeferReason::QuietHours }));
         }
-        if let Some(current) = content.variables.as_mut().and_then(serde_json::Value::as_object_mut) {
-            current.extend(variables(&told, request.unless_settled.len() > 1, today));
+        if let Some(current) = content.variables.as_mut().and_then(Value::as_object_mut) {
+            current.extend(match (is_notice, told.as_slice()) {
+                (false, [invoice]) => link_variables(invoice).unwrap_or_default(),
+                _ => notice_variables(current, &debts.about, &told, (request.unless_settled.len() > 1, today)),
+            });
         }
         Ok(Ok(debts))
     }
+}
+
+/// What a notice says, with the links that it had when it was accepted.
+fn notice_variables(
+    accepted: &Map<String, Value>,
+    about: &[String],
+    told: &[InvoiceState],
+    (is_many, today): (bool, Date),
+) -> Map<String, Value> {
+    let link = |id: &String| accepted.get(PAYMENT_LINKS)?.get(id)?.as_str();
+    let told = about.iter().zip(told).map(|(id, state)| ToldInvoice { state, payment_link: link(id) });
+    variables(&told.collect::<Vec<_>>(), is_many, today)
 }
 
 /// Whether a pause or a promise holds on a day.

@@ -77,13 +77,13 @@ impl DeliveryRun<'_> {
                 NextStep::Wait(until) => return self.set_wait(&loaded, until).await,
                 NextStep::Send(outbound, provider, debts) => {
                     let mode = communication.request.mode;
-                    match self.charge_step(communication, &outbound, &*provider).await? {
+                    match deliver.charge_step(&key.tenant, communication, &outbound, &*provider).await? {
                         Ok(counted) => {
                             if let Some(claimed) = self.claim(&executor, &loaded, &provider, debts).await? {
                                 return self.send(&executor, claimed, *outbound, provider).await;
                             }
                             throttle.release_token(&provider.config().id, priority).await;
-                            self.refund_step(counted, mode).await;
+                            deliver.refund_step(&key.tenant, counted, mode).await;
                             loaded = executor.load(key).await?;
                             continue;
                         }

@@ -5,19 +5,19 @@ use application::spend::{DailySpend, SpendError};
 use domain::communication::Communication;
 use domain::ports::{OutboundMessage, Provider, StoreError};
 use domain::prices::Cost;
-use events::{Mode, SuppressReason};
+use events::{Mode, SuppressReason, TenantId};
 
 use crate::DeliverHandler;
-use crate::delivery::DeliveryRun;
 
 /// What was counted for an attempt.
 pub(crate) type Counted = Option<Cost>;
 
-impl DeliveryRun<'_> {
+impl DeliverHandler {
     /// Counts the cost of a fallback step that was not tried yet. Returns why it must not be sent if it would pass the
     /// cap.
-    pub async fn charge_step(
+    pub(crate) async fn charge_step(
         &self,
+        tenant: &TenantId,
         communication: &Communication,
         outbound: &OutboundMessage,
         provider: &dyn Provider,
@@ -27,10 +27,10 @@ impl DeliveryRun<'_> {
         }
         let segments = outbound.message.segments.map(|segments| segments.count);
         let Some(cost) = provider.config().estimate_cost(&outbound.to, segments) else { return Ok(Ok(None)) };
-        let DeliverHandler { cache, tenant_ports, .. } = self.deliver;
-        let configs = cache.directory.channels(tenant_ports, &self.key.tenant).await?;
+        let DeliverHandler { cache, tenant_ports, .. } = self;
+        let configs = cache.directory.channels(tenant_ports, tenant).await?;
         let cap = configs.limits.daily_spend_caps.get(&cost.currency).copied();
-        match self.daily_spend(communication.request.mode).charge(&cost, cap).await {
+        match self.daily_spend(tenant, communication.request.mode).charge(&cost, cap).await {
             Ok(()) => Ok(Ok(Some(cost))),
             Err(SpendError::CapReached(_)) => Ok(Err(SuppressReason::SpendCapReached)),
             Err(SpendError::Store(error)) => Err(error),
@@ -38,14 +38,14 @@ impl DeliveryRun<'_> {
     }
 
     /// Takes back what was counted for an attempt that another worker made.
-    pub async fn refund_step(&self, counted: Counted, mode: Mode) {
+    pub(crate) async fn refund_step(&self, tenant: &TenantId, counted: Counted, mode: Mode) {
         if let Some(cost) = counted {
-            self.daily_spend(mode).refund(&cost).await;
+            self.daily_spend(tenant, mode).refund(&cost).await;
         }
     }
 
-    fn daily_spend(&self, mode: Mode) -> DailySpend<'_> {
-        let DeliverHandler { limits, alerts, host, .. } = self.deliver;
-        DailySpend { limits: &**limits, alerts: &**alerts, tenant: &self.key.tenant, mode, now: host.now() }
+    fn daily_spend<'a>(&'a self, tenant: &'a TenantId, mode: Mode) -> DailySpend<'a> {
+        let DeliverHandler { limits, alerts, host, .. } = self;
+        DailySpend { limits: &**limits, alerts: &**alerts, tenant, mode, now: host.now() }
     }
 }

@@ -117,6 +117,7 @@ impl Adapters {
             host: Arc::new(SystemClockAndRng),
             contact_key: config.contact_key,
             link_keys: config.link_keys,
+            payment_url: config.payment_url,
             retention: config.retention,
             principals: Default::default(),
         }

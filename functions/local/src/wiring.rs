@@ -169,6 +169,7 @@ impl Wiring {
             host: self.clock.clone(),
             contact_key: self.contact_key.clone(),
             link_keys: self.link_keys.clone(),
+            payment_url: None,
             retention: RetentionPeriods::days(7, 400, 2_557),
             principals: Default::default(),
         })

@@ -1,15 +1,17 @@
 //! In: recipients who follow a signed link in a message. Out: HTML pages, redirects to uploaded files, changed
-//! preferences, and unsubscribe reports in the streams of the messages.
+//! preferences, unsubscribe reports in the streams of the messages, and the number of times that a payment link was
+//! opened.
 //! May touch: streams, vault, documents, the suppression list, the work queue (best effort), addresses of uploaded
 //! files.
-//! Never: shows or changes anything that the link does not sign; changes anything on GET, because mail programs open
-//! links.
+//! Never: shows or changes anything that the link does not sign; changes anything on GET except for that number, because
+//! mail programs open links.
 //!
 //! The program of `functions/webhook` serves these routes.
 
 pub mod config;
 mod files;
 mod page;
+mod payment;
 mod preferences;
 mod unsubscribe;
 
@@ -65,6 +67,8 @@ pub const ROUTES: &[Route] = routes! {
     GET "/files/{tenant}/{id}/{until}/{signature}" => files::redirect;
     GET "/preferences/{tenant}/{person}/{until}/{signature}" => preferences::show;
     POST "/preferences/{tenant}/{person}/{until}/{signature}" => preferences::save;
+    GET "/t/{tenant}/pay/{token}" => payment::show;
+    HEAD "/t/{tenant}/pay/{token}" => payment::show;
 };
 
 /// The routes that links in messages lead to.

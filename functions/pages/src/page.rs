@@ -3,7 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Renders a page. `content` is HTML and must not contain input, because nothing here escapes it.
+/// Renders a page. `content` is HTML. Input in it must be escaped, because nothing here does it.
 pub(crate) fn page(lang: &str, title: &str, content: &str) -> Response {
     let html = format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -15,6 +15,22 @@ pub(crate) fn page(lang: &str, title: &str, content: &str) -> Response {
          </main>\n</body>\n</html>\n"
     );
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+}
+
+/// Text as HTML.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 /// Headers that keep other sites from framing a page or reading its address, and the page from loading anything.

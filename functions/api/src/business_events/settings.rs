@@ -10,6 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::business_event::{Interpretation, parse};
+use domain::public_url;
 use events::{AutomationSettings, Channel, EventMapping, FieldMapping, FieldReader, MappedType, MessageType};
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Map, Value, json};
@@ -190,11 +191,14 @@ pub(crate) async fn try_mapping(
 }
 
 fn present_automation(kind: MessageType, settings: &AutomationSettings) -> Value {
-    let AutomationSettings { enabled, channels, template, render_invoices, document_required } = settings;
+    let AutomationSettings { enabled, channels, template, payment_url, render_invoices, document_required } = settings;
     let mut shown = json!({ "type": kind, "enabled": enabled, "channels": channels, "template": template });
     if kind == MessageType::Invoice {
         shown["renderInvoices"] = json!(render_invoices);
         shown["documentRequired"] = json!(document_required);
+    }
+    if kind == MessageType::PaymentLink {
+        shown["paymentUrl"] = json!(payment_url);
     }
     shown
 }
@@ -227,6 +231,8 @@ pub(crate) async fn patch_automation(
     let is_invoice = kind == MessageType::Invoice;
     let renders = if is_invoice { fields.flag("renderInvoices") } else { None };
     let is_required = if is_invoice { fields.flag("documentRequired") } else { None };
+    let no_payment_url = fields.is_null("paymentUrl");
+    let payment_url = read_payment_url(&mut fields, kind);
     fields.finish()?;
     let change = |before: AutomationSettings| AutomationSettings {
         enabled: enabled.unwrap_or(before.enabled),
@@ -234,9 +240,31 @@ pub(crate) async fn patch_automation(
         template: template.or(before.template.filter(|_| !no_template)),
         render_invoices: renders.unwrap_or(before.render_invoices),
         document_required: is_required.unwrap_or(before.document_required),
+        payment_url: payment_url.or(before.payment_url.filter(|_| !no_payment_url)),
     };
     let changed = business_events::change_automation(&api.app, &caller, kind, change).await.map_err(problem)?;
     Ok(json(StatusCode::OK, &present_automation(kind, &changed)))
+}
+
+/// Where customers pay. Only payment links lead there.
+fn read_payment_url(fields: &mut BodyReader, kind: MessageType) -> Option<String> {
+    let given = fields.text("paymentUrl", 500)?;
+    if kind != MessageType::PaymentLink {
+        let detail = "paymentUrl belongs to payment_link: the links of all messages lead there.";
+        fields.add_error("paymentUrl", "not_of_this_type", detail);
+        return None;
+    }
+    match public_url::check_page(&given) {
+        Ok(url) => Some(url),
+        Err(fault) => {
+            fields.add_error(
+                "paymentUrl",
+                "not_public",
+                format!("paymentUrl must be a public https address: {fault}."),
+            );
+            None
+        }
+    }
 }
 
 fn read_channels(fields: &mut BodyReader) -> Vec<Channel> {

@@ -1,5 +1,6 @@
 //! Invoices over HTTP: lists, explanations, and what people decide about reminders.
 
+mod link;
 mod present;
 pub(crate) mod send;
 
@@ -16,6 +17,7 @@ use events::CollectionSettings;
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
+pub(crate) use link::present_link;
 pub(crate) use present::exported;
 
 use crate::collections::{parse_customer, problem as collections_problem, read_last_day};
@@ -34,7 +36,7 @@ fn not_found() -> Problem {
     Problem::new(ProblemKind::NotFound, "No invoice has this id. GET /api/invoices lists them.")
 }
 
-fn problem(error: InvoiceError) -> Problem {
+pub(crate) fn problem(error: InvoiceError) -> Problem {
     match error {
         InvoiceError::Forbidden(forbidden) => forbidden.into(),
         InvoiceError::NotFound(parked) if !parked.is_empty() => {
@@ -60,15 +62,15 @@ fn problem(error: InvoiceError) -> Problem {
 }
 
 /// The invoice that a path names, by its id here or in the system of the parameter `namespace`.
-fn read_name(id: String, query: RawQuery) -> Result<InvoiceName, Problem> {
+pub(crate) fn read_name(id: String, query: RawQuery) -> Result<InvoiceName, Problem> {
     let mut query = QueryParams::parse(query)?;
     let namespace = query.text("namespace");
     query.finish()?;
     Ok(InvoiceName { id, namespace })
 }
 
-fn respond(ExplainedInvoice { found, explanation, today }: &ExplainedInvoice) -> Result<Response, Problem> {
-    let shown = present::invoice(found, explanation, today).ok_or_else(not_found)?;
+fn respond(explained: &ExplainedInvoice) -> Result<Response, Problem> {
+    let shown = present::invoice(explained).ok_or_else(not_found)?;
     Ok(json(StatusCode::OK, &shown))
 }
 
@@ -142,9 +144,8 @@ pub(crate) async fn explain(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let name = read_name(id, query)?;
-    let ExplainedInvoice { found, explanation, .. } =
-        invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
-    Ok(json(StatusCode::OK, &present::explanation(&found, &explanation)))
+    let explained = invoices::find(&api.app, &caller, &name).await.map_err(problem)?;
+    Ok(json(StatusCode::OK, &present::explanation(&explained)))
 }
 
 /// Reads a body that may be absent, and carries out what it decides.

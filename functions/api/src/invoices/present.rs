@@ -1,12 +1,13 @@
 //! Invoices as JSON.
 
 use application::Loaded;
-use application::invoices::FoundInvoice;
+use application::invoices::ExplainedInvoice;
 use domain::aggregate::AggregateKey;
 use domain::collect::{ExplainedStep, Explanation, Inputs};
 use domain::invoice::{InvoiceRow, InvoiceState, LastStep, Payment, StepOutcome, StepRecord};
 use serde_json::{Map, Value, json};
 
+use super::link::present_newest;
 use crate::collections::present_hold;
 use crate::fields::show_time;
 
@@ -84,8 +85,9 @@ fn next(explanation: &Explanation) -> Value {
 }
 
 /// One invoice, with what is decided and what happens next.
-pub(super) fn invoice(found: &FoundInvoice, explanation: &Explanation, today: &str) -> Option<Value> {
+pub(super) fn invoice(ExplainedInvoice { found, explanation, link, today }: &ExplainedInvoice) -> Option<Value> {
     let mut shown = decided(&found.key.stream_id().id, &found.loaded, today)?;
+    shown["paymentLink"] = present_newest(link.as_ref());
     shown["next"] = next(explanation);
     Some(shown)
 }
@@ -134,7 +136,7 @@ fn explained(step: &ExplainedStep) -> Value {
     })
 }
 
-pub(super) fn explanation(found: &FoundInvoice, explanation: &Explanation) -> Value {
+pub(super) fn explanation(ExplainedInvoice { found, explanation, link, .. }: &ExplainedInvoice) -> Value {
     json!({
         "id": found.key.stream_id().id,
         "summary": explanation.summary,
@@ -142,5 +144,6 @@ pub(super) fn explanation(found: &FoundInvoice, explanation: &Explanation) -> Va
         "inputs": named(&explanation.inputs),
         "nextAt": explanation.next_at.map(show_time),
         "steps": explanation.steps.iter().map(explained).collect::<Vec<_>>(),
+        "paymentLink": present_newest(link.as_ref()),
     })
 }

@@ -51,12 +51,12 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ("MappedEvent", "type string, meaning 'known'|'unknown'|'invalid'|'newer_version', data any, errors [FieldError]"),
     (
         "Automation",
-        "type Type, enabled boolean, channels [Channel]?, template string?, renderInvoices? boolean, documentRequired? boolean",
+        "type Type, enabled boolean, channels [Channel]?, template string?, paymentUrl? string?, renderInvoices? boolean, documentRequired? boolean",
     ),
     ("Automations", "automations [Automation]"),
     (
         "AutomationChange",
-        "enabled? boolean, channels? [Channel]?, template? string?, renderInvoices? boolean, documentRequired? boolean",
+        "enabled? boolean, channels? [Channel]?, template? string?, paymentUrl? string:500, renderInvoices? boolean, documentRequired? boolean",
     ),
     ("StoredBusinessEvent", "id string, type string, data any"),
 ];

@@ -1,9 +1,10 @@
 //! The schemas of collections and invoices.
 
 use domain::invoice::InvoiceStage;
+use domain::payment_link::PaymentLinkStatus;
 use events::{
-    BackfillEndReason, BackfillSteps, CollectionCause, CollectionEndReason, InvoiceKind, InvoiceStatus, StepMode,
-    Weekday,
+    BackfillEndReason, BackfillSteps, CollectionCause, CollectionEndReason, InvoiceKind, InvoiceStatus,
+    LinkRevokeReason, StepMode, Weekday,
 };
 use serde_json::Value;
 
@@ -107,7 +108,8 @@ pub const OBJECTS: &[(&str, &str)] = &[
          currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
          dueOn day?, overdue boolean, lastStep LastStep?, firstSeenAt time, updatedAt time, \
          payments [InvoicePayment], hold CollectionHold?, collection CollectionStart?, \
-         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], sent SentBy?, next NextReminder",
+         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], sent SentBy?, \
+         paymentLink PaymentLink?, next NextReminder",
     ),
     (
         "ExportedInvoice",
@@ -127,17 +129,33 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ),
     (
         "InvoiceExplanation",
-        "id string, summary string, code string, inputs {string}, nextAt time?, steps [ExplainedStep]",
+        "id string, summary string, code string, inputs {string}, nextAt time?, steps [ExplainedStep], \
+         paymentLink PaymentLink?",
     ),
     ("InvoicePromise", "on day, amountMinor? integer:1..1000000000000000"),
     ("Dispute", "resolved? boolean"),
     ("InvoiceSending", "channel? Channel"),
     ("SentInvoice", "id string, acts [ActOutcome]"),
     ("Reminder", "step string:20"),
+    ("PaymentLinkOrder", "channel? Channel, expiresIn? string:40"),
+    ("PaymentLinkToken", "token string:100"),
+    ("LinkSending", "channel Channel, communicationId string, at time"),
+    ("LinkRevocation", "reason LinkRevokeReason, by string, at time"),
+    (
+        "PaymentLink",
+        "id string, invoiceId string, state PaymentLinkState, createdAt time, expiresAt time, openings integer, \
+         hasMoreOpenings boolean, firstOpenedAt time?, sent LinkSending?, payments [string], revoked LinkRevocation?",
+    ),
+    ("SentPaymentLink", "paymentLink PaymentLink?, communicationId string, channel Channel, status Status"),
+    (
+        "ResolvedPaymentLink",
+        "id string, state PaymentLinkState, invoiceId string, namespace string?, sourceId string?, number string?, \
+         owed string?, owedMinor integer?, currency string?, expiresAt time",
+    ),
 ];
 
 /// The schemas of words.
-pub fn enumerations() -> [(&'static str, Value); 10] {
+pub fn enumerations() -> [(&'static str, Value); 12] {
     [
         ("StepMode", words(StepMode::names())),
         ("Weekday", words(Weekday::names())),
@@ -148,6 +166,8 @@ pub fn enumerations() -> [(&'static str, Value); 10] {
         ("BackfillStatus", words(["running"].into_iter().chain(BackfillEndReason::names()))),
         ("CollectionCause", words(CollectionCause::names())),
         ("CollectionEndReason", words(CollectionEndReason::names())),
+        ("PaymentLinkState", words(PaymentLinkStatus::names())),
+        ("LinkRevokeReason", words(LinkRevokeReason::names())),
         ("StepResult", words(["triggered", "issued", "skipped", "postponed"])),
     ]
 }

@@ -5,6 +5,7 @@ mod collection;
 mod event_schemas;
 mod invoice_schemas;
 mod notation;
+mod operation;
 mod operations;
 mod schemas;
 
@@ -19,7 +20,8 @@ use problem::{Problem, ProblemKind};
 use serde_json::{Map, Value, json};
 
 use crate::routes::{ROUTES, Route};
-use operations::{OPERATIONS, Operation};
+use operation::Operation;
+use operations::OPERATIONS;
 
 /// The description of a route's operation.
 fn operation(route: &Route) -> Option<&'static Operation> {

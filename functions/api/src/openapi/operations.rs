@@ -1,87 +1,11 @@
 //! Every operation, in the order of the documentation.
 
-use problem::ProblemKind;
 use problem::ProblemKind::{
     Conflict, CountDiffers, EventIdReused, IdempotencyKeyReused, NotFound, PreconditionFailed, PreviewExpired,
-    RecipientSuppressed, SpendCapReached,
+    RecipientSuppressed, SpendCapReached, Unavailable,
 };
 
-/// The documentation of one operation.
-#[derive(Clone, Copy)]
-pub struct Operation {
-    pub id: &'static str,
-    pub summary: &'static str,
-    /// Parameters of the query and of the header, in the short notation.
-    pub query: &'static str,
-    pub headers: &'static str,
-    /// The schema of the body, or `text/csv`. Empty if there is no body.
-    pub body: &'static str,
-    pub body_is_optional: bool,
-    pub example: &'static str,
-    pub status: u16,
-    /// Another status with the same response, or 0.
-    pub also: u16,
-    /// The schema of the response, or its media type if it is not JSON. Empty if there is no content.
-    pub answer: &'static str,
-    /// The problems that this operation can answer besides those that every operation can answer.
-    pub problems: &'static [ProblemKind],
-}
-
-const fn operation(id: &'static str, summary: &'static str) -> Operation {
-    Operation {
-        id,
-        summary,
-        query: "",
-        headers: "",
-        body: "",
-        body_is_optional: false,
-        example: "",
-        status: 200,
-        also: 0,
-        answer: "",
-        problems: &[],
-    }
-}
-
-impl Operation {
-    const fn query(self, query: &'static str) -> Operation {
-        Operation { query, ..self }
-    }
-
-    const fn headers(self, headers: &'static str) -> Operation {
-        Operation { headers, ..self }
-    }
-
-    const fn takes(self, body: &'static str, example: &'static str) -> Operation {
-        Operation { body, example, ..self }
-    }
-
-    const fn may_take(self, body: &'static str, example: &'static str) -> Operation {
-        Operation { body, example, body_is_optional: true, ..self }
-    }
-
-    const fn answers(self, status: u16, answer: &'static str) -> Operation {
-        Operation { status, answer, ..self }
-    }
-
-    const fn or(self, also: u16) -> Operation {
-        Operation { also, ..self }
-    }
-
-    const fn problems(self, problems: &'static [ProblemKind]) -> Operation {
-        Operation { problems, ..self }
-    }
-}
-
-/// An operation that returns something and changes nothing.
-const fn get(id: &'static str, answer: &'static str, summary: &'static str) -> Operation {
-    operation(id, summary).answers(200, answer)
-}
-
-/// An operation that returns nothing.
-const fn delete(id: &'static str, summary: &'static str) -> Operation {
-    operation(id, summary).answers(204, "")
-}
+use super::operation::{Operation, delete, get, operation};
 
 const NAMESPACE: &str = "namespace? string";
 const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string, traceparent? string";
@@ -347,6 +271,19 @@ pub const OPERATIONS: &[Operation] = &[
         .takes("Reminder", r#"{"step":"d7"}"#)
         .answers(200, "Invoice")
         .problems(&[Conflict]),
+    // ---- Payment links
+    operation("sendPaymentLink", "Send the customer of an invoice a link to pay it")
+        .query(NAMESPACE)
+        .headers(TRACED)
+        .may_take("PaymentLinkOrder", r#"{"channel":"sms","expiresIn":"P7D"}"#)
+        .answers(201, "SentPaymentLink")
+        .problems(&[Conflict, IdempotencyKeyReused, RecipientSuppressed, SpendCapReached]),
+    operation("resolvePaymentLink", "Get what can be paid by a link, for the back end of a payment page")
+        .takes("PaymentLinkToken", r#"{"token":"AZPH0yhNekmJ_iA0Qm0Tv3bK8n1xWc5rDq2LsYeHgJ4"}"#)
+        .answers(200, "ResolvedPaymentLink")
+        .problems(&[NotFound]),
+    get("getPaymentLink", "PaymentLink", "Get one payment link, without its token"),
+    delete("revokePaymentLink", "Revoke a payment link: nothing can be paid by it any more"),
     // ---- Templates
     get("listTemplates", "Templates", "List the tenant's templates and the system templates")
         .query("channel? Channel, type? TypeOrGeneral, locale? string, code? string, isActive? 'true'|'false'"),
@@ -489,6 +426,6 @@ pub const OPERATIONS: &[Operation] = &[
     delete("revokeKey", "Revoke an API key"),
     get("listActs", "Audit", "List who changed keys, channels, templates, defaults, suppressions and personal data")
         .query("subject? ActSubject, contact? string, from? string, to? string"),
-    get("getHealth", "Health", "Health check; needs no API key").problems(&[ProblemKind::Unavailable]),
+    get("getHealth", "Health", "Health check; needs no API key").problems(&[Unavailable]),
     get("getProblem", "text/markdown", "Describe a problem type; needs no API key"),
 ];

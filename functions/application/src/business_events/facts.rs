@@ -8,6 +8,8 @@ use events::{FactSource, InvoiceEvent, InvoiceKind, InvoiceStatus, InvoiceTerms,
 pub(super) struct Origin<'a> {
     pub event: &'a str,
     pub occurred_at: Timestamp,
+    /// The invoice that a payment was made for by a link, and the link.
+    pub link: Option<(&'a str, &'a str)>,
 }
 
 impl Origin<'_> {
@@ -15,9 +17,9 @@ impl Origin<'_> {
         FactSource { event: self.event.to_owned(), occurred_at: self.occurred_at, revision }
     }
 
-    /// The facts, and the source's id of the invoice that they are about. `None` if there are none.
-    pub fn facts(&self, facts: &InvoiceFacts) -> Option<(String, Vec<InvoiceEvent>)> {
-        Some(match facts {
+    /// The facts, and the source's id of the invoice that they are about.
+    pub fn facts(&self, facts: &InvoiceFacts) -> (String, Vec<InvoiceEvent>) {
+        match facts {
             InvoiceFacts::Issued(invoice) => {
                 let (terms, source) = (terms(invoice), self.source(invoice.revision));
                 (invoice.id.clone(), self.with_balance(InvoiceEvent::InvoiceIssued { terms, source }, invoice))
@@ -54,7 +56,7 @@ impl Origin<'_> {
                     amount: *amount,
                     currency: payment.currency.clone(),
                     received_at: payment.received_at.unwrap_or(self.occurred_at),
-                    link: None,
+                    link: self.link.filter(|(paid, _)| paid == invoice).map(|(_, link)| link.to_owned()),
                     source: self.source(None),
                 };
                 (invoice.clone(), vec![fact])
@@ -68,8 +70,7 @@ impl Origin<'_> {
                 };
                 (invoice.clone(), vec![fact])
             }
-            InvoiceFacts::LinkRequested { .. } => return None,
-        })
+        }
     }
 
     fn with_balance(&self, fact: InvoiceEvent, invoice: &InvoiceData) -> Vec<InvoiceEvent> {

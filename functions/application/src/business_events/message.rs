@@ -28,6 +28,7 @@ pub(super) fn message_of(
         locale: send.locale.clone(),
         attachments: file.into_iter().collect(),
         entity: send.entity.clone(),
+        unless_settled: send.unless_settled.clone(),
         source: Some(source),
         without_document: note,
         idempotency_key: Some(key),

@@ -3,6 +3,8 @@
 mod documents;
 mod erasure;
 mod facts;
+mod handling;
+mod links;
 mod message;
 mod perform;
 pub mod persons;

@@ -1,63 +1,27 @@
 //! Carries out what an event asks for. Repeating it changes nothing, because everything is named by business names.
 
 use domain::business_event::{
-    Act, BusinessEvent, Contact, EventData, InvoiceFacts, InvoiceFile, Known, KnownPerson, PaymentData, PersonAct,
-    STOCK_QUIET_MS, STOCK_ROLE, SendAct, WantedChannels, confirm, plan,
+    Act, Contact, EventData, InvoiceFacts, Known, KnownPerson, PaymentData, PersonAct, STOCK_QUIET_MS, STOCK_ROLE,
+    WantedChannels, confirm, plan,
 };
-use domain::communication::Rejection;
 use domain::data_subject;
-use domain::ports::{CommunicationKey, DocumentKey, Principal, StoreError};
+use domain::ports::{DocumentKey, StoreError};
 use domain::preferences::{Command, PreferenceChange};
-use events::{
-    ActOutcome, Channel, CommunicationId, InvoiceRef, InvoiceSending, MessageType, Mode, Recipient, RecipientType,
-    Role, Source, TenantId,
-};
-use serde_json::json;
+use events::{ActOutcome, Channel, MessageType, Recipient, RecipientType};
 
-use super::documents::{self, FoundDocument};
 use super::facts::Origin;
-use super::message::message_of;
+use super::handling::{Handling, UNKNOWN_INVOICE, outcome, skipped};
+use super::links::PaidBy;
 use super::{persons, settings};
-use crate::app::App;
-use crate::attachments;
-use crate::caller::Caller;
 use crate::collections::checks;
 use crate::consent;
 use crate::execute::ExecuteError;
-use crate::hash::{body_hash, hash_of};
+use crate::hash::hash_of;
 use crate::invoices;
-use crate::messages::{self, IdempotencyKey, MessageError};
 use crate::people::People;
 use crate::process::ProcessError;
 
-/// One event that is being handled.
-pub(super) struct Handling<'a> {
-    pub app: &'a App,
-    pub tenant: &'a TenantId,
-    pub id: &'a str,
-    pub event: &'a BusinessEvent,
-}
-
-/// The reason of an act whose invoice is not known yet. The event is tried again.
-pub(super) const UNKNOWN_INVOICE: &str = "unknown_invoice";
-
-fn skipped(act: &str, recipient: Option<String>, channel: Option<Channel>, reason: String) -> ActOutcome {
-    ActOutcome { channel, skipped: Some(reason), ..outcome(act, recipient) }
-}
-
-fn outcome(act: &str, recipient: Option<String>) -> ActOutcome {
-    ActOutcome { act: act.to_owned(), recipient, channel: None, reference: None, skipped: None, note: None }
-}
-
 impl Handling<'_> {
-    fn mode(&self) -> Mode {
-        self.event.received.mode
-    }
-
-    fn actor(&self) -> String {
-        format!("business-event:{}", self.id)
-    }
-
     /// Plans what the event asks for, and carries it out. Returns what became of each act, or `None` if an invoice must
     /// be printed and this function has no printer.
     pub async fn perform(&self, data: &EventData) -> Result<Option<Vec<ActOutcome>>, ProcessError> {
@@ -67,6 +31,10 @@ impl Handling<'_> {
             checks::record_statement(self.app, (self.tenant, self.mode()), source, *as_of).await?;
         }
         let settings = settings::automations(self.app, self.tenant).await?;
+        let paid_by = match data {
+            EventData::PaymentReceived(payment) => self.paid_by(payment).await?,
+            _ => PaidBy::Nothing,
+        };
         let mut known = Known {
             event_id: &self.event.received.event_id,
             source: &self.event.received.source,
@@ -74,6 +42,7 @@ impl Handling<'_> {
             now: self.app.host.now(),
             settings: &settings,
             people: &people,
+            link_channel: paid_by.channel(),
             is_repeated_alert: false,
         };
         let mut acts = plan(data, &known);
@@ -95,9 +64,16 @@ impl Handling<'_> {
         let mut outcomes = Vec::new();
         for act in acts {
             match act {
-                Act::Send(send) => outcomes.push(self.send(&send).await?),
-                Act::Facts(facts) => outcomes.push(self.record(&facts, &collect_from).await?),
-                Act::Confirm(payment) => self.confirm(&payment, known.clone(), &mut outcomes).await?,
+                Act::Send(mut send) => {
+                    self.add_link(&mut send).await?;
+                    outcomes.push(self.send(&send).await?);
+                }
+                Act::Facts(facts) => outcomes.push(self.record(&facts, &paid_by, &collect_from).await?),
+                Act::Confirm(payment) => {
+                    outcomes.extend(self.record_use(&paid_by, &payment.id).await?);
+                    self.confirm(&payment, known.clone(), &mut outcomes).await?;
+                }
+                Act::Link(request) => outcomes.push(self.send_link(&request, known.clone()).await?),
                 Act::Person(person) => self.change_person(*person, &mut outcomes).await?,
                 Act::Skip { act, recipient, channel, reason } => {
                     if reason == "nobody_has_role" {
@@ -124,12 +100,6 @@ impl Handling<'_> {
         })
     }
 
-    async fn customer(&self, contact: &Option<Contact>) -> Result<Vec<KnownPerson>, StoreError> {
-        let Some(contact) = contact else { return Ok(Vec::new()) };
-        let of = (self.tenant, self.mode());
-        Ok(vec![persons::known(self.app, of, RecipientType::Customer, contact).await?])
-    }
-
     /// Whether another alert about this location was sent within the last hours. If not, this one is recorded.
     async fn is_repeated_alert(&self, location: &str, alert: &str) -> Result<bool, StoreError> {
         let documents = &*self.app.tenant_ports.documents;
@@ -144,16 +114,15 @@ impl Handling<'_> {
         Ok(last.is_some_and(|last| last != alert))
     }
 
-    fn invoice(&self, id: &str) -> InvoiceRef {
-        InvoiceRef { mode: self.mode(), namespace: self.event.received.source.clone(), id: id.to_owned() }
-    }
-
     /// Records what the event says about an invoice.
-    async fn record(&self, facts: &InvoiceFacts, collect_from: &Option<String>) -> Result<ActOutcome, ProcessError> {
-        let origin = Origin { event: self.id, occurred_at: self.event.received.occurred_at };
-        let Some((invoice, recorded)) = origin.facts(facts) else {
-            return Ok(skipped(facts.act(), None, None, "not_implemented".to_owned()));
-        };
+    async fn record(
+        &self,
+        facts: &InvoiceFacts,
+        paid_by: &PaidBy,
+        collect_from: &Option<String>,
+    ) -> Result<ActOutcome, ProcessError> {
+        let (event, occurred_at) = (self.id, self.event.received.occurred_at);
+        let (invoice, recorded) = Origin { event, occurred_at, link: paid_by.invoice_and_link() }.facts(facts);
         let (reference, context) = (self.invoice(&invoice), self.sender("SYSTEM_events").context());
         let done = ActOutcome {
             reference: Some(domain::invoice::stream_name(self.tenant, &reference)),
@@ -201,92 +170,10 @@ impl Handling<'_> {
                 Act::Skip { act, recipient, channel, reason } => {
                     outcomes.push(skipped(act, recipient, channel, reason));
                 }
-                Act::Facts(_) | Act::Person(_) | Act::Confirm(_) => (),
+                Act::Facts(_) | Act::Person(_) | Act::Confirm(_) | Act::Link(_) => (),
             }
         }
         Ok(())
-    }
-
-    /// The caller that the event sends as.
-    fn sender(&self, requested_by: &str) -> Caller {
-        let principal =
-            Principal { role: Role::Sender, ..Principal::admin(self.tenant.clone(), requested_by, self.mode()) };
-        Caller { on_behalf: Some(self.actor()), ..Caller::new(principal) }
-    }
-
-    async fn send(&self, send: &SendAct) -> Result<ActOutcome, ProcessError> {
-        let caller = self.sender(send.requested_by);
-        let name: Vec<&str> = send.name.iter().map(String::as_str).collect();
-        let idempotency_key = IdempotencyKey::derived(&name);
-        let recipient = Recipient { kind: send.recipient_type, id: send.recipient_id.clone() };
-        let sent = outcome(send.kind.as_str(), data_subject::of_recipient(&recipient));
-        let sent = ActOutcome { channel: Some(send.channel), ..sent };
-        let skipped = |reason: &str| ActOutcome { skipped: Some(reason.to_owned()), ..sent.clone() };
-        let document = match &send.document {
-            Some(act) if !self.is_sent(&caller, &idempotency_key).await? => {
-                documents::find(self.app, &caller, self.id, act).await?
-            }
-            Some(_) | None => FoundDocument::default(),
-        };
-        let is_required = send.document.as_ref().is_some_and(|act| act.is_required);
-        if let Some(note) = document.note.as_ref().filter(|_| is_required) {
-            return Ok(skipped(note));
-        }
-        // Another event about the same thing is not sent again, whatever it says.
-        let key = (idempotency_key, body_hash(&json!(name)));
-        let message = message_of(send, document, Source::Event, key);
-        Ok(match messages::send(self.app, &caller, &message).await {
-            Ok(accepted) => {
-                if send.kind == MessageType::Invoice {
-                    self.record_sending(send, accepted.key.id).await?;
-                }
-                let is_ours = accepted.loaded.records.first().is_some_and(|first| first.meta.actor == self.actor());
-                if !is_ours {
-                    self.erase_printed(send).await?;
-                }
-                let skipped = (!is_ours).then(|| "already_sent".to_owned());
-                let note = accepted.loaded.state.requested().ok().and_then(|it| it.request.without_document.clone());
-                ActOutcome { reference: Some(accepted.key.id.to_string()), skipped, note, ..sent }
-            }
-            Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => {
-                self.erase_printed(send).await?;
-                skipped("already_sent")
-            }
-            Err(error) => {
-                let refused = skipped(error.refusal()?);
-                self.erase_printed(send).await?;
-                refused
-            }
-        })
-    }
-
-    /// Erases what was printed for a message that is not sent with it, now or in a try that ended early.
-    async fn erase_printed(&self, send: &SendAct) -> Result<(), StoreError> {
-        let is_printed = send.document.as_ref().is_some_and(|act| matches!(act.file, InvoiceFile::Printed(_)));
-        if is_printed {
-            attachments::erase(self.app, self.tenant, &documents::upload_of(self.tenant, self.id)).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether an event about the same thing sent the message.
-    async fn is_sent(&self, caller: &Caller, key: &IdempotencyKey) -> Result<bool, ProcessError> {
-        let key = CommunicationKey { tenant: self.tenant.clone(), id: messages::id_of(caller, key) };
-        let loaded = self.app.executor(&caller.context()).load(&key).await?;
-        Ok(loaded.state.requested().is_ok())
-    }
-
-    /// The invoice knows by which message it was sent.
-    async fn record_sending(&self, send: &SendAct, communication: CommunicationId) -> Result<(), ProcessError> {
-        let Some(id) = send.entity.as_ref().and_then(|entity| entity.id.as_ref()) else { return Ok(()) };
-        let key = domain::invoice::key_of(self.tenant, &self.invoice(id));
-        let how = InvoiceSending::Automatic;
-        let command = domain::invoice::Command::RecordSending { communication, how };
-        let context = self.sender("SYSTEM_events").context();
-        match invoices::execute(self.app, &context, &key, command).await {
-            Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn change_person(&self, act: PersonAct, outcomes: &mut Vec<ActOutcome>) -> Result<(), ProcessError> {

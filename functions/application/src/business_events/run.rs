@@ -7,7 +7,7 @@ use domain::ports::QueueId;
 use events::{ActOutcome, ParkReason, StreamId, TenantId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use super::perform::{Handling, UNKNOWN_INVOICE};
+use super::handling::{Handling, UNKNOWN_INVOICE};
 use super::{report_parked, stored, understand};
 use crate::app::App;
 use crate::execute::{CommandContext, CommandExecutor, Loaded};

@@ -16,6 +16,7 @@ use events::{
 use serde_json::json;
 
 use super::documents::{self, FoundDocument};
+use super::links::add_link;
 use super::message::message_of;
 use super::{persons, settings, stored, stream, understand};
 use crate::actions::{self, Action};
@@ -94,7 +95,8 @@ pub async fn send_invoice(
     let (mut outcomes, mut is_replay) = (Vec::new(), false);
     for act in acts {
         match act {
-            Act::Send(send) => {
+            Act::Send(mut send) => {
+                add_link(app, caller, &id, &mut send).await?;
                 let (outcome, is_known) = sending.send(&send).await?;
                 is_replay |= is_known;
                 outcomes.push(outcome);
@@ -107,7 +109,7 @@ pub async fn send_invoice(
                 skipped: Some(reason),
                 note: None,
             }),
-            Act::Facts(_) | Act::Person(_) | Act::Confirm(_) => (),
+            Act::Facts(_) | Act::Person(_) | Act::Confirm(_) | Act::Link(_) => (),
         }
     }
     match outcomes.iter().all(|outcome| outcome.skipped.is_some()) {
@@ -214,6 +216,7 @@ async fn plan(
         now: app.host.now(),
         settings: &automations,
         people: &people,
+        link_channel: None,
         is_repeated_alert: false,
     };
     Ok(invoice_messages(invoice, &known))

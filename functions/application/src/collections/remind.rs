@@ -53,7 +53,9 @@ pub async fn remind(
     let rules = Rules::load(app, tenant, found.loaded.state.facts.customer()).await?;
     let (state, now) = (&found.loaded.state, app.host.now());
     let day = remind_on(state, &rules.collections, &rules.settings, &rules.debtor, step, now);
-    let Some(day) = day.map_err(ReminderError::Refused)? else { return Ok(invoices::explain(app, &rules, found)) };
+    let Some(day) = day.map_err(ReminderError::Refused)? else {
+        return Ok(invoices::explain(app, caller, &rules, found).await?);
+    };
     let context = caller.context();
     let run = InvoiceRun { app, executor: app.executor(&context), key: &found.key, tenant };
     let joined = run.joined(state.round, step);
@@ -64,7 +66,7 @@ pub async fn remind(
     actions::record(app, caller, &Action::InvoiceChanged { invoice, act: "remind".to_owned() }).await?;
     let command = Command::Trigger { step: step.to_owned(), day: day.to_string(), notice };
     match invoices::execute(app, &context, &found.key, command).await {
-        Ok(loaded) => Ok(invoices::explain(app, &rules, FoundInvoice { loaded, ..found })),
+        Ok(loaded) => Ok(invoices::explain(app, caller, &rules, FoundInvoice { loaded, ..found }).await?),
         Err(ExecuteError::Rejected(Rejection::StepDone)) => Err(ReminderError::Refused(ReminderRefusal::StepDone)),
         Err(error) => Err(InvoiceError::from(error).into()),
     }

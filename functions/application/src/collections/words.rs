@@ -1,14 +1,17 @@
 //! What a notice says, by which channels, and whom it is from.
 
+use std::collections::BTreeMap;
+
 use domain::business_event::{Contact, KnownPerson};
-use domain::collect::{MANY, Notice, ONE, parse_day, variables};
+use domain::collect::{MANY, Notice, ONE, PAYMENT_LINKS, ToldInvoice, parse_day, variables};
 use domain::invoice::InvoiceState;
 use domain::ports::{Principal, StoreError};
 use events::{
     Channel, EntityRef, LadderStep, MessageType, NoticeInvoice, NoticeMessage, QuietHours, Recipient, Role, Source,
     StepMode, StepSkipReason, TenantId,
 };
-use serde_json::Value;
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
 
 use super::Rules;
 use crate::app::App;
@@ -17,6 +20,7 @@ use crate::caller::Caller;
 use crate::execute::ExecuteError;
 use crate::invoices;
 use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage, NewStep};
+use crate::payment_links::LinkIssuer;
 use crate::process::ProcessError;
 
 /// How long after the time of its last planned channel a reminder may still leave, in milliseconds.
@@ -50,7 +54,8 @@ pub(super) async fn send(
     }
     let caller = sender(tenant, notice);
     let customer = customer(app, tenant, notice).await?;
-    let message = message(app, tenant, &rules, (notice, &customer), (kept, &told), step);
+    let links = links(app, &caller, kept).await?;
+    let message = message(app, tenant, &rules, (notice, &customer), (kept, &told, &links), step);
     let mut sending = Sending::default();
     let channels = channels(&customer, step);
     if channels.is_empty() {
@@ -108,6 +113,15 @@ async fn customer(app: &App, tenant: &TenantId, notice: &Notice) -> Result<Known
     persons::known(app, (tenant, notice.mode), kind, &Contact { id, ..Contact::default() }).await
 }
 
+/// Where each invoice can be paid, by its stream.
+async fn links(app: &App, caller: &Caller, kept: &[NoticeInvoice]) -> Result<BTreeMap<String, String>, ProcessError> {
+    let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
+    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(BTreeMap::new()) };
+    let addresses = try_join_all(kept.iter().map(|joined| issuer.address_of(&joined.invoice))).await?;
+    let named = kept.iter().zip(addresses).filter_map(|(joined, url)| Some((joined.invoice.clone(), url?)));
+    Ok(named.collect())
+}
+
 /// The channels of a step by which the customer can be reached, with the addresses. What the customer prefers for
 /// notices replaces them.
 pub(super) fn channels(customer: &KnownPerson, step: &LadderStep) -> Vec<(Channel, String)> {
@@ -122,12 +136,19 @@ fn message(
     tenant: &TenantId,
     rules: &Rules,
     (notice, customer): (&Notice, &KnownPerson),
-    (kept, told): (&[NoticeInvoice], &[InvoiceState]),
+    (kept, told, links): (&[NoticeInvoice], &[InvoiceState], &BTreeMap<String, String>),
     step: &LadderStep,
 ) -> NewMessage {
     let is_many = told.len() > 1;
     let day = parse_day(&notice.day).unwrap_or_default();
-    let mut variables = variables(told, is_many, day);
+    let lines = kept.iter().zip(told).map(|(joined, state)| {
+        let payment_link = links.get(&joined.invoice).map(String::as_str);
+        ToldInvoice { state, payment_link }
+    });
+    let mut variables = variables(&lines.collect::<Vec<_>>(), is_many, day);
+    if is_many && !links.is_empty() {
+        variables.insert(PAYMENT_LINKS.to_owned(), json!(links));
+    }
     let business_name = told.iter().find_map(|invoice| invoice.facts.terms().business_name);
     variables.insert("customerName".to_owned(), customer.person.salutation().into());
     variables.insert("businessName".to_owned(), business_name.unwrap_or_else(|| tenant.to_string()).into());

@@ -2,8 +2,9 @@
 
 use domain::access::{Permission, Reach};
 use domain::invoice::{Command, InvoiceRow, InvoiceStage, InvoiceState, customer_range};
+use domain::payment_link;
 use domain::ports::{StoreError, ViewRow, ViewScope};
-use events::{Mode, Recipient};
+use events::{LinkRevokeReason, Mode, Recipient};
 use futures_util::future::try_join_all;
 
 use super::{execute, stream};
@@ -11,6 +12,7 @@ use crate::app::App;
 use crate::business_events::EraseError;
 use crate::caller::Caller;
 use crate::execute::{self as streams, Loaded};
+use crate::process::ProcessError;
 use crate::views;
 
 /// Number of invoices of one page.
@@ -75,9 +77,8 @@ pub async fn erase(app: &App, caller: &Caller, customer: &Recipient) -> Result<(
             let ranges = vec![range.clone()];
             let page = views::list(&*app.views, &scope, ranges, after.as_deref(), PAGE, is_left).await?;
             for row in &page.rows {
-                let command = Command::Erase { by: caller.principal.actor_id() };
                 count += 1;
-                if let Err(error) = execute(app, &caller.context(), &stream(tenant, &row.id), command).await {
+                if let Err(error) = erase_one(app, caller, &row.id).await {
                     tracing::error!(invoice = row.id, %error, "the erasure of an invoice has no record in its history");
                     unrecorded += 1;
                 }
@@ -89,4 +90,16 @@ pub async fn erase(app: &App, caller: &Caller, customer: &Recipient) -> Result<(
         }
     }
     Ok((count, unrecorded))
+}
+
+/// Erases an invoice, and then revokes its link. A link of an erased invoice shows nothing, revoked or not.
+async fn erase_one(app: &App, caller: &Caller, id: &str) -> Result<(), ProcessError> {
+    let (tenant, by) = (&caller.principal.tenant, caller.principal.actor_id());
+    let command = Command::Erase { by: by.clone() };
+    let erased = execute(app, &caller.context(), &stream(tenant, id), command).await?;
+    if let Some(link) = &erased.state.link {
+        let command = payment_link::Command::Revoke { reason: LinkRevokeReason::Erased, by };
+        app.executor(&caller.context()).execute(&payment_link::key_of(tenant, &link.id), command).await?;
+    }
+    Ok(())
 }

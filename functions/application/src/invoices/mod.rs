@@ -16,7 +16,7 @@ use crate::hint;
 
 pub use erasure::{erase, of_customer};
 pub use use_cases::{
-    ExplainedInvoice, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, decide, find, history, list,
+    ExplainedInvoice, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, ShownLink, decide, find, history, list,
 };
 pub(crate) use use_cases::{explain, find_named};
 

@@ -5,8 +5,9 @@ use domain::aggregate::{AggregateId, AggregateKey};
 use domain::business_event::{BusinessEventFilter, BusinessEventRow};
 use domain::collect::Explanation;
 use domain::invoice::{
-    Command, InvoiceFilter, InvoiceRow, InvoiceState, Rejection, is_stream_name, key_of, source_range,
+    Command, InvoiceFilter, InvoiceRow, InvoiceState, NewestLink, Rejection, is_stream_name, key_of, source_range,
 };
+use domain::payment_link::{self, PaymentLink, PaymentLinkStatus};
 use domain::ports::{StoreError, ViewRow, ViewScope};
 use events::{FactSource, InvoiceEvent, InvoiceRef, Mode, RecordedEvent, TenantId};
 
@@ -81,10 +82,19 @@ pub struct FoundInvoice {
     pub loaded: Loaded<InvoiceState>,
 }
 
+/// A payment link, and what it can be used for now.
+pub struct ShownLink {
+    pub id: String,
+    pub link: PaymentLink,
+    pub status: PaymentLinkStatus,
+}
+
 /// An invoice, and what happens next to its reminders.
 pub struct ExplainedInvoice {
     pub found: FoundInvoice,
     pub explanation: Explanation,
+    /// Its newest payment link.
+    pub link: Option<ShownLink>,
     /// The day in the tenant's zone, by which it is overdue.
     pub today: String,
 }
@@ -155,18 +165,30 @@ pub async fn find(app: &App, caller: &Caller, name: &InvoiceName) -> Result<Expl
     caller.authorise(Permission::View, Reach::Everything)?;
     let found = find_named(app, caller, name).await?;
     let rules = Rules::load(app, &caller.principal.tenant, found.loaded.state.facts.customer()).await?;
-    Ok(explain(app, &rules, found))
+    Ok(explain(app, caller, &rules, found).await?)
+}
+
+/// Its newest link.
+async fn newest_link(app: &App, caller: &Caller, found: &FoundInvoice) -> Result<Option<ShownLink>, StoreError> {
+    let Some(NewestLink { id, .. }) = &found.loaded.state.link else { return Ok(None) };
+    let link = streams::load(&*app.store, &payment_link::key_of(&caller.principal.tenant, id)).await?.state.link;
+    Ok(link.map(|link| {
+        let status = link.status(&found.loaded.state, app.host.now()).unwrap_or(PaymentLinkStatus::Revoked);
+        ShownLink { id: id.clone(), link, status }
+    }))
 }
 
 /// Why reminders of an invoice are sent, or are not.
-pub(crate) fn explain(
+pub(crate) async fn explain(
     app: &App,
+    caller: &Caller,
     Rules { collections, settings, debtor }: &Rules,
     found: FoundInvoice,
-) -> ExplainedInvoice {
+) -> Result<ExplainedInvoice, StoreError> {
+    let link = newest_link(app, caller, &found).await?;
     let now = app.host.now();
     let explanation = domain::collect::explain(&found.loaded.state, collections, settings, debtor, now);
-    ExplainedInvoice { found, explanation, today: today(settings, now) }
+    Ok(ExplainedInvoice { found, explanation, link, today: today(settings, now) })
 }
 
 /// The complete history of an invoice, in order.
@@ -245,5 +267,6 @@ pub async fn decide(
     let invoice = found.key.stream_id().id;
     actions::record(app, caller, &Action::InvoiceChanged { invoice, act }).await?;
     let loaded = execute(app, &caller.context(), &found.key, command).await?;
-    Ok(explain(app, &rules, FoundInvoice { loaded, ..found }))
+    let found = FoundInvoice { loaded, ..found };
+    Ok(explain(app, caller, &rules, found).await?)
 }

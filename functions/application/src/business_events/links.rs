@@ -1,0 +1,147 @@
+//! Payment links of events: they are in invoices, are sent when they are asked for, and are used by payments.
+
+use domain::business_event::{Act, Contact, Known, LinkRequest, PaymentData, SendAct, send_link};
+use domain::payment_link::{Command, key_of};
+use domain::ports::StoreError;
+use events::{ActOutcome, Channel, MessageType};
+use serde_json::Value;
+
+use super::handling::{Handling, UNKNOWN_INVOICE, outcome, skipped};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::execute::{self, ExecuteError};
+use crate::invoices;
+use crate::links::verify_payment_token;
+use crate::payment_links::LinkIssuer;
+use crate::process::ProcessError;
+
+/// The variable with the address of a payment link.
+const PAYMENT_LINK: &str = "paymentLink";
+
+/// The link by which a payment was made, as its event says.
+pub(super) enum PaidBy {
+    /// It names none.
+    Nothing,
+    Link {
+        id: String,
+        /// The source's id of the invoice.
+        invoice: String,
+        channel: Option<Channel>,
+    },
+    /// What it names is not a link of one of the invoices.
+    Ignored(&'static str),
+}
+
+impl PaidBy {
+    /// The channel by which the link went to the customer.
+    pub fn channel(&self) -> Option<Channel> {
+        match self {
+            PaidBy::Link { channel, .. } => *channel,
+            PaidBy::Nothing | PaidBy::Ignored(_) => None,
+        }
+    }
+
+    pub fn invoice_and_link(&self) -> Option<(&str, &str)> {
+        match self {
+            PaidBy::Link { id, invoice, .. } => Some((invoice, id)),
+            PaidBy::Nothing | PaidBy::Ignored(_) => None,
+        }
+    }
+}
+
+/// Adds the payment link to a message about an invoice, if something is owed.
+pub(super) async fn add_link(
+    app: &App,
+    caller: &Caller,
+    invoice: &str,
+    send: &mut SendAct,
+) -> Result<(), ProcessError> {
+    let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
+    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(()) };
+    if let Some(url) = issuer.address_of(invoice).await? {
+        send.variables[PAYMENT_LINK] = Value::String(url);
+    }
+    Ok(())
+}
+
+impl Handling<'_> {
+    /// The link whose token a payment names. One that expired meanwhile was used all the same.
+    pub async fn paid_by(&self, payment: &PaymentData) -> Result<PaidBy, StoreError> {
+        let Some(token) = &payment.link_token else { return Ok(PaidBy::Nothing) };
+        let unknown = PaidBy::Ignored("unknown_link");
+        let verified = verify_payment_token(&self.app.link_keys, self.tenant, &[self.mode()], token);
+        let Some((_, id)) = verified else { return Ok(unknown) };
+        let state = execute::load(&*self.app.store, &key_of(self.tenant, &id)).await?.state;
+        let Some(link) = state.link else { return Ok(unknown) };
+        let is_of =
+            |invoice: &&String| domain::invoice::stream_name(self.tenant, &self.invoice(invoice)) == link.invoice;
+        let paid = payment.allocations.iter().map(|(invoice, _)| invoice).find(is_of);
+        let Some(invoice) = paid.cloned() else { return Ok(PaidBy::Ignored("link_of_another_invoice")) };
+        Ok(PaidBy::Link { id, invoice, channel: link.sent.map(|sent| sent.channel) })
+    }
+
+    /// Records a payment at the link by which it was made. Returns what became of that, if the event names a link.
+    pub async fn record_use(&self, paid_by: &PaidBy, payment: &str) -> Result<Option<ActOutcome>, ProcessError> {
+        let act = MessageType::PaymentLink.as_str();
+        let id = match paid_by {
+            PaidBy::Nothing => return Ok(None),
+            PaidBy::Ignored(reason) => return Ok(Some(skipped(act, None, None, (*reason).to_owned()))),
+            PaidBy::Link { id, .. } => id,
+        };
+        let command = Command::Use { payment: payment.to_owned() };
+        let context = self.sender("SYSTEM_events").context();
+        let done = ActOutcome { reference: Some(id.clone()), ..outcome(act, None) };
+        match self.app.executor(&context).execute(&key_of(self.tenant, id), command).await {
+            Ok(_) => Ok(Some(done)),
+            Err(ExecuteError::Rejected(_) | ExecuteError::StreamFull) => {
+                Ok(Some(ActOutcome { skipped: Some("too_many_payments".to_owned()), ..done }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds the payment link to the message with an invoice, if something is owed.
+    pub async fn add_link(&self, send: &mut SendAct) -> Result<(), ProcessError> {
+        let invoice = send.entity.as_ref().and_then(|entity| entity.id.as_ref());
+        let Some(invoice) = invoice.filter(|_| send.kind == MessageType::Invoice) else { return Ok(()) };
+        let stream = domain::invoice::stream_name(self.tenant, &self.invoice(invoice));
+        add_link(self.app, &self.sender("SYSTEM_events"), &stream, send).await
+    }
+
+    /// Sends a link to pay an invoice, once the invoice is known.
+    pub async fn send_link(&self, request: &LinkRequest, mut known: Known<'_>) -> Result<ActOutcome, ProcessError> {
+        let act = MessageType::PaymentLink.as_str();
+        let stream = domain::invoice::stream_name(self.tenant, &self.invoice(&request.invoice));
+        let invoice = invoices::load(self.app, self.tenant, &stream).await?;
+        if !invoice.facts.is_issued {
+            return Ok(skipped(act, None, request.channel, UNKNOWN_INVOICE.to_owned()));
+        }
+        let id = invoice.facts.customer().and_then(|customer| customer.id.clone());
+        let people = self.customer(&id.map(|id| Contact { id: Some(id), ..Contact::default() })).await?;
+        known.people = &people;
+        let mut send = match send_link(request, (&stream, &invoice), &known) {
+            Act::Send(send) => send,
+            Act::Skip { act, recipient, channel, reason } => return Ok(skipped(act, recipient, channel, reason)),
+            Act::Facts(_) | Act::Person(_) | Act::Confirm(_) | Act::Link(_) => return Ok(outcome(act, None)),
+        };
+        let settings = known.settings.get(&MessageType::PaymentLink).cloned().unwrap_or_default();
+        let context = self.sender("SYSTEM_events").context();
+        let Some(issuer) = LinkIssuer::new(self.app, &context, (self.tenant, self.mode()), &settings) else {
+            return Ok(skipped(act, None, Some(send.channel), "no_payment_page".to_owned()));
+        };
+        let issued = match issuer.issue(&stream, request.valid_ms).await {
+            Ok(issued) => issued,
+            Err(ExecuteError::Rejected(_) | ExecuteError::StreamFull) => {
+                return Ok(skipped(act, None, Some(send.channel), "too_many_links".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        send.variables[PAYMENT_LINK] = Value::String(issued.url);
+        let sent = self.send(&send).await?;
+        let communication = sent.reference.as_ref().filter(|_| sent.skipped.is_none());
+        if let Some(Ok(communication)) = communication.map(|id| id.parse()) {
+            issuer.record_sending(&issued.id, send.channel, communication).await?;
+        }
+        Ok(sent)
+    }
+}
