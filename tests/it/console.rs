@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::json;
-use tests::server::{TestServer, email};
+use tests::server::{TestServer, email, eventually};
 
 struct Seen {
     status: StatusCode,
@@ -36,7 +36,11 @@ async fn a_message_is_found_and_followed() {
     let id = server.send(body).await;
     server.until_status(&id, "opened").await;
 
-    let list = page(&server, "/messages?status=opened").await;
+    let listed = async || {
+        let list = page(&server, "/messages?status=opened").await;
+        list.html.contains(&id).then_some(list)
+    };
+    let list = eventually("the list has it", listed).await;
     assert!(list.html.contains(&format!("/messages/{id}")), "{}", list.html);
     assert!(list.html.contains("&#60;script&#62;alert(1)") && !list.html.contains("<script>alert"), "{}", list.html);
     let none = page(&server, "/messages?status=bounced").await;
@@ -79,4 +83,31 @@ async fn what_is_not_there_is_said_in_the_consoles_words() {
     assert!(missing.html.contains("There is nothing here"), "{}", missing.html);
     let wrong = page(&server, "/messages?status=unheard-of").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_checked_and_sent_once() {
+    let server = TestServer::new().await;
+    let form = page(&server, "/send").await;
+    let token = token_of(&form.html);
+    let (_, rest) = form.html.split_once(r#"name="key" value=""#).expect("a key");
+    let key = rest.split('"').next().expect("a key");
+    let url = format!("{}/send", server.local.url);
+    let post = async |fields: &[(&str, &str)]| {
+        let common = [("_token", &*token), ("key", key), ("type", "general_notification"), ("channel", "sms")];
+        let response = server.client.post(&url).form(&[&common[..], fields].concat()).send().await.expect("an answer");
+        (response.status(), response.url().path().to_owned(), response.text().await.expect("text"))
+    };
+    let (status, _, html) = post(&[("recipientContact", "nobody"), ("content", "Hi"), ("do", "send")]).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(html.contains("<title>Error: ") && html.contains(r##"href="#f-to""##), "{html}");
+    let good = [("recipientContact", "+447700900001"), ("content", "Your parcel is here")];
+    let (status, _, html) = post(&[&good[..], &[("do", "check")]].concat()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("Nothing stops this message") && html.contains("Your parcel is here"), "{html}");
+    let send = async || post(&[&good[..], &[("do", "send")]].concat()).await.1;
+    let (first, second) = (send().await, send().await);
+    assert!(first.starts_with("/messages/com_") && first == second, "{first} {second}");
+    let queue = page(&server, "/queue").await;
+    assert!(queue.html.contains("Nothing waits for a decision"), "{}", queue.html);
 }

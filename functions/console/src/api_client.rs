@@ -44,6 +44,13 @@ impl ApiClient {
     pub async fn get(&self, path: impl Into<String>) -> Result<Value, Refusal> {
         Ok(self.call(Method::GET, path).send().await?.body)
     }
+
+    /// # Errors
+    ///
+    /// [`Refusal`]: the API's problem.
+    pub async fn post(&self, path: impl Into<String>, body: Value) -> Result<Value, Refusal> {
+        Ok(self.call(Method::POST, path).json(body).send().await?.body)
+    }
 }
 
 impl Call<'_> {

@@ -41,6 +41,11 @@ impl Fields {
         !self.get(name).is_empty()
     }
 
+    /// The fields whose name begins so, without the beginning: `v.amount` is `amount`.
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
     /// The same address with other values. An empty value removes the parameter.
     pub fn with<'a>(&'a self, changes: &[(&'a str, &'a str)]) -> String {
         let kept = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -11,7 +11,22 @@ pub struct Refusal {
     pub problem: Value,
 }
 
+/// A field that is not right, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldFault {
+    /// As the API names it: `/templateVariables`.
+    pub pointer: String,
+    pub detail: String,
+}
+
 impl Refusal {
+    /// The fields that are not right.
+    pub fn faults(&self) -> Vec<FieldFault> {
+        let errors = self.problem["errors"].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        errors.map(|error| FieldFault { pointer: text(&error["pointer"]), detail: text(&error["detail"]) }).collect()
+    }
+
     pub fn new(status: StatusCode, detail: &str) -> Refusal {
         Refusal { status, problem: json!({ "title": detail, "detail": detail }) }
     }

@@ -65,8 +65,17 @@ const fn link(section: &'static str, name: &'static str, path: &'static str, ico
 }
 
 /// The navigation: headings and their entries.
-pub const NAVIGATION: &[(&str, &[Link])] =
-    &[("", &[link("overview", "Overview", "/", "overview"), link("messages", "Messages", "/messages", "messages")])];
+pub const NAVIGATION: &[(&str, &[Link])] = &[
+    (
+        "",
+        &[
+            link("overview", "Overview", "/", "overview"),
+            link("messages", "Messages", "/messages", "messages"),
+            link("queue", "Queue", "/queue", "queue"),
+        ],
+    ),
+    ("Send", &[link("send", "Send a message", "/send", "compose")]),
+];
 
 impl Shell {
     pub fn navigation(&self) -> &'static [(&'static str, &'static [Link])] {

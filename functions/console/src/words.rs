@@ -141,11 +141,8 @@ pub fn config(id: &str) -> String {
     let words = id.split(['-', '_']).filter(|word| !word.is_empty());
     let named = |word: &str| match word {
         "sendgrid" => "SendGrid".to_owned(),
-        "africastalking" => "Africa’s Talking".to_owned(),
-        "messagebird" => "Bird".to_owned(),
-        "bulksms" => "BulkSMS".to_owned(),
-        "ses" | "sns" => word.to_uppercase(),
         "whatsapp" => "WhatsApp".to_owned(),
+        abbreviation if abbreviation.len() <= 3 => abbreviation.to_uppercase(),
         word => sentence_case(word),
     };
     words.map(named).collect::<Vec<_>>().join(" ")

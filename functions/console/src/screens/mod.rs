@@ -3,6 +3,8 @@
 mod message;
 mod messages;
 mod overview;
+mod queue;
+mod send;
 mod session;
 
 use std::sync::Arc;
@@ -20,5 +22,8 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/messages/{id}", get(message::show))
         .route("/messages/{id}/mail", get(message::mail))
         .route("/messages/{id}/{act}", post(message::act))
+        .route("/send", get(send::show).post(send::submit))
+        .route("/queue", get(queue::show))
+        .route("/queue/redrive", post(queue::redrive))
         .route("/session/theme", post(session::theme))
 }
