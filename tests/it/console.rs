@@ -21,6 +21,39 @@ async fn page(server: &TestServer, path: &str) -> Seen {
     Seen { status, html }
 }
 
+/// The pages that a page links to.
+fn links_of(html: &str) -> Vec<String> {
+    let links = html.split(r#"href=""#).skip(1).filter_map(|rest| rest.split('"').next());
+    let pages = links.filter(|link| link.starts_with('/') && !link.starts_with("/static/"));
+    pages.map(|link| link.replace("&amp;", "&").replace("&#38;", "&")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_link_leads_to_a_page() {
+    let server = TestServer::new().await;
+    let mut body = email("bounce-hard@sim.test");
+    body["recipientId"] = json!("cus 7");
+    body["entityType"] = json!("sale");
+    body["entityId"] = json!("INV-7");
+    let id = server.send(body).await;
+    server.until_status(&id, "bounced").await;
+    let (mut seen, mut next) = (std::collections::BTreeSet::new(), vec!["/".to_owned(), format!("/messages/{id}")]);
+    while let Some(path) = next.pop() {
+        let path = path.split('#').next().unwrap_or_default().to_owned();
+        if path.is_empty() || !seen.insert(path.clone()) || 200 < seen.len() {
+            continue;
+        }
+        let shown = page(&server, &path).await;
+        assert_eq!(shown.status, StatusCode::OK, "{path}");
+        next.extend(links_of(&shown.html));
+    }
+    assert!(seen.contains("/queue") && seen.contains("/send"), "{seen:?}");
+    let found = page(&server, &format!("/messages?q={id}")).await;
+    assert!(found.html.contains("What happened"), "{}", found.html);
+    let person = page(&server, "/messages?q=cus+7").await;
+    assert!(person.html.contains("recipient cus 7"), "{}", person.html);
+}
+
 fn token_of(html: &str) -> String {
     let (_, rest) = html.split_once(r#"name="_token" value=""#).expect("a form");
     rest.split('"').next().expect("a token").to_owned()

@@ -5,7 +5,7 @@
     document.cookie = `zone=${zone.replaceAll("/", "%2F")}; Path=/; Max-Age=31536000; SameSite=Lax`;
   }
 
-  const pages = { o: "/", m: "/messages", q: "/queue", i: "/inbox", s: "/send" };
+  const pages = { o: "/", m: "/messages", q: "/queue", s: "/send" };
   const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]");
   let goes = false;
   document.addEventListener("keydown", (event) => {

@@ -3,9 +3,10 @@
 use askama::Template;
 use axum::extract::RawQuery;
 use axum::http::Method;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
+use crate::api_client::segment;
 use crate::form::Fields;
 use crate::refusal::Refusal;
 use crate::session::Visit;
@@ -15,12 +16,13 @@ use crate::time::{self, Clock, Time};
 use crate::words::{self, CHANNELS, STATUSES, StatusWord, TYPES};
 
 /// The filters, as the address and the API name them, with what a chip says before the value.
-const FILTERS: [(&str, &str); 7] = [
+const FILTERS: [(&str, &str); 8] = [
     ("channel", ""),
     ("status", ""),
     ("type", ""),
     ("recipientId", "recipient "),
-    ("entityId", "about "),
+    ("entityType", "about "),
+    ("entityId", ""),
     ("from", "from "),
     ("to", "to "),
 ];
@@ -85,6 +87,9 @@ impl MessageRow {
 
 pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let filters = Fields::of_query(query.as_deref());
+    if filters.has("q") {
+        return Ok(found_by(filters.get("q")));
+    }
     let parameters = FILTERS.iter().map(|(name, _)| (*name, filters.get(name)));
     let parameters = parameters.chain([("cursor", filters.get("cursor")), ("size", PAGE_SIZE)]);
     let found = visit.api.call(Method::GET, "/api/communications").query(parameters).send().await?.body;
@@ -102,6 +107,12 @@ pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         filters,
     };
     Ok(page.respond())
+}
+
+/// Where the search leads: to the message with this id, or to the messages of the person with this reference.
+fn found_by(text: &str) -> Response {
+    let path = if text.starts_with("com_") { "/messages/" } else { "/messages?recipientId=" };
+    Redirect::to(&format!("{path}{}", segment(text))).into_response()
 }
 
 fn chips(filters: &Fields) -> Vec<Chip> {

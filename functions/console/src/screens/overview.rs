@@ -153,8 +153,8 @@ fn notes(queue: &Value, clock: &Clock) -> Vec<Note> {
             what: format!("{name} paused{since}"),
             more: "after repeated failures. Messages go to the next account, or wait until it answers again."
                 .to_owned(),
-            button: "View provider",
-            link: "/providers",
+            button: "View queue",
+            link: "/queue",
         });
     }
     let dead = count(queue, "deadLettered");
@@ -235,7 +235,7 @@ fn figures(stats: &Value, total: u64) -> Vec<Figure> {
         figure("Delivered", rate("deliveryRate"), "of sent", "/messages?status=delivered"),
         figure("Failed", rate("failureRate"), "of all", "/messages?status=failed"),
         figure("Opened", rate("openRate"), "some automatic", "/messages?status=opened"),
-        figure("Opted out", rate("unsubscribeRate"), "of delivered", "/suppressions"),
+        figure("Opted out", rate("unsubscribeRate"), "of delivered", "/messages"),
     ]
 }
 

@@ -70,11 +70,11 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
 
 /// Sends the message, or checks it without sending.
 pub async fn submit(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
+    if form.is("do", "fields") {
+        return Ok(page(&visit, form, Vec::new(), None).await?.respond());
+    }
     let message = message_of(&form);
-    if form.is("do", "check") || form.is("do", "fields") {
-        if form.is("do", "fields") {
-            return Ok(page(&visit, form, Vec::new(), None).await?.respond());
-        }
+    if form.is("do", "check") {
         let body = json!({ "communications": [message], "validateOnly": true });
         let answer = visit.api.post("/api/communications/batch", body).await?;
         let result = &answer["results"][0];

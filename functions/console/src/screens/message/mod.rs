@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::{Path, RawQuery};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use futures_util::future::try_join3;
 use serde_json::{Value, json};
 
 use crate::api_client::segment;
@@ -86,9 +87,12 @@ struct Acts {
 
 pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let path = format!("/api/communications/{}", segment(&id));
-    let row = visit.api.get(path.as_str()).await?;
-    let events = visit.api.get(format!("{path}/events")).await?;
-    let explained = visit.api.get(format!("{path}/explain")).await?;
+    let (row, events, explained) = try_join3(
+        visit.api.get(path.as_str()),
+        visit.api.get(format!("{path}/events")),
+        visit.api.get(format!("{path}/explain")),
+    )
+    .await?;
     let events: Vec<Value> = events["events"].as_array().cloned().unwrap_or_default();
     let clock = visit.clock();
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
@@ -197,7 +201,7 @@ fn facts(row: &Value, clock: &Clock) -> Vec<Fact> {
     };
     add("Recipient", text("recipientContact"), None);
     let id = text("recipientId");
-    let person = format!("/people/{}/{}", segment(&text("recipientType")), segment(&id));
+    let person = format!("/messages?recipientId={}", segment(&id));
     add("Person", if id.is_empty() { id } else { format!("{} {id}", text("recipientType")) }, Some(person));
     add("Channel", words::channel(&text("channel")).to_owned(), None);
     add("Type", words::kind(&text("type")), None);
@@ -207,9 +211,7 @@ fn facts(row: &Value, clock: &Clock) -> Vec<Fact> {
         entity.trim().to_owned(),
         Some(format!("/messages?entityType={}&entityId={}", segment(&text("entityType")), segment(&text("entityId")))),
     );
-    let template = text("templateId");
-    let editor = format!("/templates/{}", segment(&template));
-    add("Template", template, Some(editor));
+    add("Template", text("templateId"), None);
     add("Priority", words::sentence_case(&text("priority")), None);
     add("Created by", text("createdBy"), None);
     add("Scheduled", time("scheduledAt"), None);
