@@ -10,7 +10,8 @@ struct Seen {
 }
 
 async fn page(server: &TestServer, path: &str) -> Seen {
-    let response = server.client.get(format!("{}{path}", server.local.url)).send().await.expect("an answer");
+    let request = server.client.get(format!("{}{path}", server.local.url)).header("accept", "text/html");
+    let response = request.send().await.expect("an answer");
     let policy = response.headers()["content-security-policy"].to_str().expect("text").to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe-inline"), "{path}: {policy}");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
@@ -114,6 +115,9 @@ async fn what_is_not_there_is_said_in_the_consoles_words() {
     let missing = page(&server, "/messages/com_01a22740947473f1ac5c1370faa09549").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert!(missing.html.contains("There is nothing here"), "{}", missing.html);
+    assert!(page(&server, "/nowhere").await.html.contains("No page has this address."));
+    let program = server.client.get(format!("{}/nowhere", server.local.url)).send().await.expect("an answer");
+    assert_eq!(program.headers()["content-type"], "application/problem+json");
     let wrong = page(&server, "/messages?status=unheard-of").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
 }

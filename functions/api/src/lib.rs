@@ -45,7 +45,7 @@ use axum::extract::{MatchedPath, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use domain::ports::Principal;
 use events::CommunicationId;
 use problem::{Problem, ProblemKind};
@@ -82,6 +82,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .fold(documents, add)
         .method_not_allowed_fallback(method_not_allowed)
         .merge(protected)
+        .route("/api/{*rest}", any(route_not_found))
         .fallback(route_not_found)
         .with_state(api)
 }

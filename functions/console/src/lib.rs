@@ -39,6 +39,7 @@ pub struct Console {
 /// The pages, with the files that they need.
 pub fn router(console: Arc<Console>) -> Router {
     screens::router()
+        .fallback(refusal_page::show_unknown)
         .layer(from_fn(refusal_page::show_refusals))
         .layer(from_fn_with_state(console.clone(), session::require))
         .merge(assets::router())

@@ -28,7 +28,9 @@ impl Refusal {
     }
 
     pub fn new(status: StatusCode, detail: &str) -> Refusal {
-        Refusal { status, problem: json!({ "title": detail, "detail": detail }) }
+        let title = status.canonical_reason().unwrap_or_default();
+        let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+        Refusal { status, problem }
     }
 
     pub fn detail(&self) -> &str {

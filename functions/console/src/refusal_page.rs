@@ -1,9 +1,11 @@
 //! A refusal in the console's own language.
 
 use askama::Template;
+use axum::Json;
 use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::refusal::Refusal;
 use crate::session::Visit;
@@ -21,13 +23,24 @@ struct RefusalPage {
 
 impl Page for RefusalPage {}
 
-/// Shows what the API refused.
+/// Nothing has this address.
+pub async fn show_unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "No page has this address.")
+}
+
+/// Shows what the API refused. Programs get it as a problem.
 pub async fn show_refusals(request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    let is_program = !accepts.is_some_and(|accepts| accepts.contains("text/html"));
     let response = next.run(request).await;
     let (Some(visit), Some(refusal)) = (visit, response.extensions().get::<Refusal>().cloned()) else {
         return response;
     };
+    if is_program {
+        let headers = [(header::CONTENT_TYPE, "application/problem+json")];
+        return (refusal.status, headers, Json(refusal.problem)).into_response();
+    }
     let heading = match refusal.status.as_u16() {
         401 => "You are signed out",
         403 => "You do not have permission to see this",

@@ -161,6 +161,8 @@ fn spawn_http(
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
     let api = Arc::new(wiring.api(app.clone(), options));
     let router: Router = api::router(api.clone())
+        // What nothing else answers is an unknown page.
+        .reset_fallback()
         .merge(console::router(Arc::new(wiring.console(api))))
         .merge(webhook::router(webhook))
         .merge(pages::router(Arc::new(wiring.pages())))

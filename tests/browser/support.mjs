@@ -1,0 +1,150 @@
+// A running Tidings with data in it, and a browser.
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+
+const tools = createRequire(`${process.env.TIDINGS_BROWSER_TOOLS}/package.json`);
+const { chromium } = tools("playwright-core");
+const AXE = readFileSync(tools.resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const KEY = "td_test_local";
+
+export const HOSTILE = `<script>window.wasRun=1</script><img src=x onerror=window.wasRun=1> "'&`;
+
+export async function until(what, condition) {
+  for (let n = 0; n < 400; n += 1) {
+    const found = await condition();
+    if (found) return found;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  throw new Error(`did not happen: ${what}`);
+}
+
+const freePort = () =>
+  new Promise((done) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+
+export class Tidings {
+  static async start(...options) {
+    const port = await freePort();
+    const program = spawn(process.env.TIDINGS_PROGRAM, ["--port", `${port}`, "--data", "memory", "--quiet", ...options], {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    const tidings = new Tidings(`http://127.0.0.1:${port}`, program);
+    await until("the server answers", () => fetch(`${tidings.url}/health`).then((answer) => answer.ok, () => false));
+    return tidings;
+  }
+
+  constructor(url, program) {
+    this.url = url;
+    this.program = program;
+  }
+
+  stop() {
+    this.program.kill();
+  }
+
+  /** An answer of the API, which must not refuse. */
+  async call(method, path, body, headers = {}) {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: { authorization: `Bearer ${KEY}`, ...(body && { "content-type": "application/json" }), ...headers },
+      body: body && JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return text && JSON.parse(text);
+  }
+
+  async send(message) {
+    const common = { type: "general_notification", channel: "email", recipientContact: "delivered@sim.test" };
+    const words = message.templateId ? {} : { subject: "Your order", content: "It is on its way." };
+    return (await this.call("POST", "/api/communications/send", { ...common, ...words, ...message })).id;
+  }
+
+  async untilStatus(id, ...statuses) {
+    return until(`${id} is ${statuses}`, async () => {
+      const { status } = await this.call("GET", `/api/communications/${id}`);
+      return statuses.includes(status);
+    });
+  }
+}
+
+/** Something of each kind that pages show, also hostile names. Returns ids. */
+export async function fill(tidings) {
+  const invoice = {
+    type: "invoice",
+    templateId: "tpl_invoice_email",
+    templateVariables: { customerName: "Ada", invoiceNumber: "INV-1", amount: 1500, businessName: "Acme" },
+    entityType: "sale",
+    entityId: "INV-1",
+    recipientId: "cus_7",
+  };
+  const ids = {
+    opened: await tidings.send({ ...invoice, recipientContact: "opened@sim.test", recipientName: "Ada Bakker" }),
+    bounced: await tidings.send({ recipientContact: "bounce-hard@sim.test", recipientId: "cus_8" }),
+    failed: await tidings.send({ recipientContact: "reject@sim.test" }),
+    scheduled: await tidings.send({ scheduledAt: "2027-06-01T09:00:00Z", recipientContact: "later@sim.test" }),
+    sms: await tidings.send({ channel: "sms", recipientContact: "+447700900123", subject: undefined, content: "Your code is 1234" }),
+    hostile: await tidings.send({ recipientName: HOSTILE.slice(0, 60), subject: HOSTILE, content: `<b>${HOSTILE}` }),
+    long: await tidings.send({ subject: "x".repeat(180), content: `${"word ".repeat(900)}${"x".repeat(500)}` }),
+    rtl: await tidings.send({ recipientName: "أحمد", subject: "فاتورة رقم 12", content: "مرحبا" }),
+  };
+  await tidings.untilStatus(ids.opened, "opened");
+  await tidings.untilStatus(ids.bounced, "bounced");
+  await tidings.untilStatus(ids.hostile, "delivered", "sent");
+  return ids;
+}
+
+export async function launch() {
+  return chromium.launch({ executablePath: process.env.TIDINGS_CHROMIUM, args: ["--no-sandbox"] });
+}
+
+/** A page that notes what the browser complains about. */
+export async function open(browser, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on("console", (message) => {
+    // What a mail may not do is stopped, and the browser says so.
+    const isExpected = /status of 4\d\d/.test(message.text()) || /\/mail$/.test(message.location().url);
+    const isOfMail = /\/mail'|directive: "img-src data:"/.test(message.text());
+    if (message.type() === "error" && !isExpected && !isOfMail) page.complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => page.complaints.push(`${error}`));
+  return page;
+}
+
+/** What axe finds, as one line for each fault. Details are open while it looks. */
+export async function faultsOf(page) {
+  await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+  await page.evaluate(AXE);
+  const found = await page.evaluate((values) => axe.run({ runOnly: { type: "tag", values } }), RULES);
+  return found.violations.flatMap(({ id, nodes }) =>
+    nodes.map((node) => `${id}: ${node.target} ${node.failureSummary.split("\n").slice(1, 3).join(" ").trim()} ${node.html.slice(0, 160)}`),
+  );
+}
+
+/** The addresses of the console that a page links to. */
+export function linksOf(page) {
+  return page.evaluate(() =>
+    [...document.querySelectorAll("a[href]")]
+      .filter((link) => link.origin === location.origin && !link.hasAttribute("download"))
+      .map((link) => link.pathname + link.search)
+      .filter((path) => !/^\/(static|api|docs)\b/.test(path)),
+  );
+}
+
+/** The kind of page of an address: pages that differ in ids alone are one kind. */
+export function kindOf(path) {
+  const { pathname, searchParams } = new URL(path, "http://x");
+  const segments = pathname.split("/").map((segment) => (/\d|^tpl_|@|%/.test(segment) ? "{id}" : segment));
+  const tab = searchParams.get("tab");
+  const names = [...new Set(searchParams.keys())].filter((name) => name !== "tab").sort();
+  return segments.join("/") + (tab ? `?tab=${tab}` : "") + (names.length ? `?${names}` : "");
+}
