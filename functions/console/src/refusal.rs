@@ -33,6 +33,16 @@ impl Refusal {
         Refusal { status, problem }
     }
 
+    /// Nothing has this address, in the API's form.
+    pub fn not_found(detail: &str) -> Refusal {
+        let status = StatusCode::NOT_FOUND;
+        let problem = json!({
+            "type": "/docs/problems/not-found", "title": "Not found", "status": status.as_u16(),
+            "code": "not_found", "detail": detail,
+        });
+        Refusal { status, problem }
+    }
+
     pub fn detail(&self) -> &str {
         self.problem["detail"].as_str().unwrap_or("The answer cannot be read.")
     }

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -25,7 +25,7 @@ impl Page for RefusalPage {}
 
 /// Nothing has this address.
 pub async fn show_unknown() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "No page has this address.")
+    Refusal::not_found("No page has this address.")
 }
 
 /// Shows what the API refused. Programs get it as a problem.
