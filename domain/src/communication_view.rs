@@ -167,6 +167,7 @@ fn contribution(row: &CommunicationRow) -> Counters {
     if let (Some(micros), Some(currency)) = (row.cost_micros, &row.currency) {
         add(format!("cost.total.{currency}"), micros);
         add(format!("cost.channel.{}.{currency}", row.channel.as_str()), micros);
+        add(format!("cost.type.{}.{currency}", row.kind.as_str()), micros);
         row.provider.iter().for_each(|provider| add(format!("cost.provider.{provider}.{currency}"), micros));
         if row.cost_is_estimate {
             add(format!("cost.estimated.{currency}"), micros);

@@ -10,8 +10,9 @@ use infra::SystemClockAndRng;
 use local::server::{ServerLimits, serve};
 use local::{Data, Local, Options};
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 use tests::harness::Scratch;
-use tests::server::TestServer;
+use tests::server::{TestServer, email};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -168,4 +169,37 @@ async fn a_clock_that_goes_back_or_is_a_month_ahead_is_refused_unless_it_is_acce
     server.advance(30 * 24 * HOUR_MS as u32).await;
     drop(server);
     drop(TestServer::with(options()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_the_demo_comes_true() {
+    let server = TestServer::new().await;
+    assert_eq!(local::tell_demo(&server.local).await, Ok(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_stops_at_every_timer_on_its_way() {
+    let server = TestServer::new().await;
+    let now = server.post("/_dev/clock", json!({ "advanceMs": 0 })).await.text("/now").to_owned();
+    let at = |hours: i64| {
+        let now: jiff::Timestamp = now.parse().expect("a time");
+        (now + jiff::Span::new().hours(hours)).to_string()
+    };
+    let mut ids = Vec::new();
+    for hours in [24, 48, 240] {
+        let mut body = email("delivered@sim.test");
+        body["scheduledAt"] = json!(at(hours));
+        ids.push(server.send(body).await);
+    }
+    let moved = server.post("/_dev/clock", json!({ "to": at(72) })).await;
+    assert!(at(72).as_str() <= moved.text("/now"), "{}", moved.body);
+    for (id, hours) in ids.iter().zip([24, 48]) {
+        let message = server.communication(id).await;
+        let sent: jiff::Timestamp = message.text("/sentAt").parse().expect("a time");
+        let due: jiff::Timestamp = at(hours).parse().expect("a time");
+        assert!(sent.duration_since(due).as_secs() < 60, "{sent} for {due}");
+    }
+    assert_eq!(server.communication(&ids[2]).await.text("/status"), "scheduled");
+    let refused = server.post("/_dev/clock", json!({ "to": "2199-01-01T00:00:00Z" })).await;
+    assert_eq!(refused.text("/errors/0/pointer"), "/to");
 }

@@ -213,6 +213,11 @@ impl Facts {
         self.kind.get().copied().unwrap_or(InvoiceKind::Invoice)
     }
 
+    /// The currency of the invoice, by ISO 4217.
+    pub fn currency(&self) -> Option<&str> {
+        self.currency.get().map(String::as_str)
+    }
+
     pub fn customer(&self) -> Option<&Recipient> {
         self.customer.get()
     }

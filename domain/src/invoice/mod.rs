@@ -5,6 +5,8 @@ mod facts;
 pub(crate) mod tests;
 mod view;
 
+use std::collections::BTreeMap;
+
 use events::{
     CollectionCause, CollectionEndReason, CommunicationId, InvoiceEvent, InvoiceRef, InvoiceSending, InvoiceStatus,
     RecordedEvent, StepPostponeReason, StepSkipReason, StreamKind, TenantId, Timestamp,
@@ -106,6 +108,15 @@ pub struct NewestLink {
     pub number: u32,
 }
 
+/// A payment that followed a notice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribution {
+    pub communication: CommunicationId,
+    pub step: String,
+    /// How long after the provider accepted the notice, in milliseconds.
+    pub after_ms: i64,
+}
+
 /// The state of an invoice's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InvoiceState {
@@ -124,8 +135,8 @@ pub struct InvoiceState {
     pub sent: Option<(CommunicationId, InvoiceSending)>,
     /// The newest link to pay it.
     pub link: Option<NewestLink>,
-    /// The payments that followed a notice.
-    pub attributed: Vec<String>,
+    /// The payments that followed a notice, by their ids.
+    pub attributed: BTreeMap<String, Attribution>,
     pub is_erased: bool,
 }
 
@@ -401,7 +412,7 @@ impl Aggregate for InvoiceState {
                 &step.clone(),
                 InvoiceEvent::ReminderStepPostponed { round, step, until, reason },
             ),
-            Command::Attribute { payment, .. } if self.attributed.contains(&payment) => Ok(Vec::new()),
+            Command::Attribute { payment, .. } if self.attributed.contains_key(&payment) => Ok(Vec::new()),
             Command::Attribute { payment, communication, step, after_ms, cost_micros } => {
                 Ok(vec![InvoiceEvent::PaymentAttributed { payment, communication, step, after_ms, cost_micros }])
             }
@@ -442,7 +453,9 @@ impl Aggregate for InvoiceState {
             InvoiceEvent::ReminderStepPostponed { round, step, until, reason } => {
                 self.set_step(round, step, StepOutcome::Postponed { until, reason }, at);
             }
-            InvoiceEvent::PaymentAttributed { payment, .. } => self.attributed.push(payment),
+            InvoiceEvent::PaymentAttributed { payment, communication, step, after_ms, .. } => {
+                self.attributed.insert(payment, Attribution { communication, step, after_ms });
+            }
             InvoiceEvent::InvoiceErased { .. } => self.is_erased = true,
             InvoiceEvent::InvoiceIssued { .. }
             | InvoiceEvent::InvoiceChanged { .. }

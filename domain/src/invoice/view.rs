@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use events::{
-    CollectionEndReason, InvoiceEvent, InvoiceKind, InvoiceStatus, Mode, Recipient, RecordedEvent, StreamId, Timestamp,
+    CollectionEndReason, InvoiceEvent, InvoiceKind, InvoiceSending, InvoiceStatus, Mode, Recipient, RecordedEvent,
+    StreamId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,8 +117,70 @@ pub struct InvoiceRow {
     /// Whether its reminders have begun and go on, so that its stream has a timer.
     #[serde(default)]
     pub is_collected: bool,
+    #[serde(default)]
+    pub outcome: Outcome,
     pub first_seen_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// What sending and reminding came to, for the statistics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it was sent.
+    pub sent: Option<InvoiceSending>,
+    /// Number of steps of the ladder that were issued.
+    pub issued: u64,
+    /// Number of steps that were skipped, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// Payments that followed a notice: how long after it in milliseconds, and how much.
+    pub attributed: Vec<(i64, i64)>,
+}
+
+impl Outcome {
+    fn of(state: &InvoiceState) -> Outcome {
+        let mut outcome = Outcome { sent: state.sent.as_ref().map(|(_, how)| *how), ..Outcome::default() };
+        for record in &state.steps {
+            match &record.outcome {
+                StepOutcome::Issued { .. } => outcome.issued += 1,
+                StepOutcome::Skipped(reason) => *outcome.skipped.entry(reason.as_str().to_owned()).or_default() += 1,
+                StepOutcome::Triggered { .. } | StepOutcome::Postponed { .. } => (),
+            }
+        }
+        let attributed = state.facts.payments().filter_map(|(id, payment)| {
+            let currency = state.facts.currency();
+            let is_counted = currency.is_none_or(|currency| currency == payment.currency);
+            let attribution = state.attributed.get(id).filter(|_| is_counted)?;
+            Some((attribution.after_ms, payment.amount))
+        });
+        outcome.attributed = attributed.collect();
+        outcome
+    }
+
+    fn count(&self, is_settled: bool, currency: Option<&str>, counters: &mut Counters) {
+        let mut add = |name: String, amount: i64| {
+            if amount != 0 {
+                *counters.entry(name).or_default() += amount;
+            }
+        };
+        self.sent.iter().for_each(|how| add(format!("sent.{}", how.as_str()), 1));
+        add("steps.issued".to_owned(), self.issued as i64);
+        for (reason, count) in &self.skipped {
+            add(format!("skipped.{reason}"), *count as i64);
+        }
+        for (after_ms, amount) in &self.attributed {
+            add(format!("after_notice.{}", day_bucket(*after_ms)), 1);
+            currency.iter().for_each(|currency| add(format!("collected.{currency}"), *amount));
+        }
+        add("settled_after_notice".to_owned(), i64::from(is_settled && !self.attributed.is_empty()));
+    }
+}
+
+/// Upper bounds of days from a notice to a payment. Longer times are counted in the last one.
+const BUCKET_DAYS: [i64; 6] = [1, 3, 7, 14, 30, 90];
+
+fn day_bucket(after_ms: i64) -> i64 {
+    let days = after_ms.max(0).div_euclid(86_400_000) + 1;
+    *BUCKET_DAYS.iter().find(|end| days <= **end).unwrap_or(&BUCKET_DAYS[BUCKET_DAYS.len() - 1])
 }
 
 impl InvoiceRow {
@@ -149,6 +212,7 @@ impl InvoiceRow {
             last_step,
             is_idle: state.is_idle(),
             is_collected: !state.is_complete(),
+            outcome: Outcome::of(state),
             first_seen_at: state.first_seen_at?,
             updated_at,
         })
@@ -245,6 +309,8 @@ impl ViewRow for InvoiceRow {
         if self.disagreement.is_some() {
             counters.insert("disagreement".to_owned(), 1);
         }
+        let is_settled = self.stage == InvoiceStage::Settled;
+        self.outcome.count(is_settled, self.currency.as_deref(), &mut counters);
         counters
     }
 }

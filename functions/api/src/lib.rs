@@ -31,6 +31,7 @@ mod routes;
 mod schedules;
 mod send;
 mod sms_provider;
+mod statistics;
 mod subjects;
 mod suppressions;
 mod templates;

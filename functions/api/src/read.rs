@@ -1,10 +1,8 @@
-//! Reading communications over HTTP: one, its timeline and explanation, lists, statistics, queues.
-
-use std::collections::BTreeMap;
+//! Reading communications over HTTP: one, its timeline and explanation, lists, queues.
 
 use application::Caller;
 use application::limits;
-use application::messages::{self, Listed, ProviderAnswer, QueueStatus, Statistics};
+use application::messages::{self, Listed, ProviderAnswer, QueueStatus};
 use application::provider_status::{self as providers, ProviderStatus};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
@@ -17,7 +15,7 @@ use domain::communication_view::{CommunicationRow, ListFilter};
 use domain::explain;
 use domain::message::MessageContent;
 use domain::ports::{CommunicationKey, QueueDepth, QueueId};
-use domain::stats::{Counters, percentile_ms, utc_day};
+use domain::stats::Counters;
 use domain::status::Status;
 use events::RateLimit;
 use events::{Channel, MessageType, RecipientType};
@@ -33,9 +31,6 @@ use crate::providers::present_status;
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, not_found, parse_id, present};
 
-const DAY_MS: i64 = 24 * 3_600_000;
-/// Maximum number of days of one statistics request.
-const MAX_DAYS: i64 = 366;
 /// A sweep older than this means that timers are not served.
 const SWEEP_STALE_MS: i64 = 3 * 60_000;
 
@@ -301,88 +296,6 @@ fn read_cursor(cursor: &str, filter: &impl Serialize, is_id: impl Fn(&str) -> bo
 
 fn fingerprint(filter: &impl Serialize) -> String {
     application::hash::body_hash(&json!(filter))
-}
-
-pub(crate) async fn stats(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    query: RawQuery,
-) -> Result<Response, Problem> {
-    let mut query = QueryParams::parse(query)?;
-    let now = api.app.host.now();
-    let to = query.time("endDate", false).unwrap_or(now);
-    let from = query.time("startDate", false).unwrap_or(to - 29 * DAY_MS);
-    if to < from {
-        query.add_error("endDate", "before_start", "endDate is before startDate.".to_owned());
-    }
-    if MAX_DAYS * DAY_MS < to.millis_since(from) {
-        query.add_error("startDate", "too_long", format!("The range must be at most {MAX_DAYS} days."));
-    }
-    query.finish()?;
-    let Statistics { days, sum } = messages::statistics(&api.app, &caller, from, to).await.map_err(problem)?;
-    let get = |name: &str| sum.get(name).copied().unwrap_or(0);
-    let rate = |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-    let sent = get("sent");
-    let average = |ms: &str, of: i64| if of == 0 { Value::Null } else { json!(get(ms) as f64 / of as f64) };
-    let percentiles = |times: &str| {
-        let of = |percent| percentile_ms(&sum, times, percent);
-        json!({ "p50": of(50), "p95": of(95), "p99": of(99) })
-    };
-    let body = json!({
-        "startDate": utc_day(from),
-        "endDate": utc_day(to),
-        "total": get("total"),
-        "totalSent": sent,
-        "byChannel": group(&sum, "channel."),
-        "byStatus": group(&sum, "status."),
-        "byType": group(&sum, "type."),
-        "byProvider": group(&sum, "provider."),
-        "byTemplate": group(&sum, "template."),
-        "byReason": group(&sum, "reason.total."),
-        "reasonsByChannel": nested_group(&sum, "reason.channel."),
-        "reasonsByProvider": nested_group(&sum, "reason.provider."),
-        "costMicros": group(&sum, "cost.total."),
-        "estimatedCostMicros": group(&sum, "cost.estimated."),
-        "costByChannel": nested_group(&sum, "cost.channel."),
-        "costByProvider": nested_group(&sum, "cost.provider."),
-        "byDay": days.iter().map(|(day, counters)| json!({
-            "day": day,
-            "total": counters.get("total").copied().unwrap_or(0),
-            "sent": counters.get("sent").copied().unwrap_or(0),
-            "delivered": counters.get("delivered").copied().unwrap_or(0),
-            "costMicros": group(counters, "cost.total."),
-            "byReason": group(counters, "reason.total."),
-        })).collect::<Vec<_>>(),
-        "deliveryRate": rate(get("delivered"), sent),
-        "failureRate": rate(get("status.failed"), get("total")),
-        "bounceRate": rate(get("status.bounced"), sent),
-        "openRate": rate(get("opened"), get("delivered")),
-        "clickRate": rate(get("clicked"), get("delivered")),
-        "complaintRate": rate(get("complained"), get("delivered")),
-        "unsubscribeRate": rate(get("unsubscribed"), get("delivered")),
-        "retries": get("retries"),
-        "averageSendTimeMs": average("accept_to_sent_ms", sent),
-        "sendTimeMs": percentiles("accept_to_sent"),
-        "averageDeliveryTimeMs": average("sent_to_delivered_ms", get("sent_to_delivered")),
-        "deliveryTimeMs": percentiles("sent_to_delivered"),
-    });
-    Ok(json(StatusCode::OK, &body))
-}
-
-fn group(sum: &Counters, prefix: &str) -> BTreeMap<String, i64> {
-    let named = sum.iter().filter_map(|(name, amount)| Some((name.strip_prefix(prefix)?.to_owned(), *amount)));
-    named.collect()
-}
-
-/// Counters with two names: a channel or provider, and a currency or reason.
-fn nested_group(sum: &Counters, prefix: &str) -> BTreeMap<String, BTreeMap<String, i64>> {
-    let mut groups: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
-    for (name, amount) in group(sum, prefix) {
-        if let Some((outer, inner)) = name.split_once('.') {
-            groups.entry(outer.to_owned()).or_default().insert(inner.to_owned(), amount);
-        }
-    }
-    groups
 }
 
 pub(crate) async fn queue_status(

@@ -8,7 +8,8 @@ use domain::access::{Permission, Reach};
 
 use crate::{
     Api, attachments, audit, business_events, change, channels, collections, dead_letters, invoices, keys, limits,
-    payment_links, preferences, providers, read, schedules, send, sms_provider, subjects, suppressions, templates,
+    payment_links, preferences, providers, read, schedules, send, sms_provider, statistics, subjects, suppressions,
+    templates,
 };
 
 /// One method of one path.
@@ -52,7 +53,7 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/communications/send" Send(Scoped), sendCommunication => send::send;
     POST "/api/communications/batch" Send(Scoped), sendBatch => send::batch;
     GET "/api/communications" View(Scoped), listCommunications => read::list;
-    GET "/api/communications/stats" Stats(Tenant), getStats => read::stats;
+    GET "/api/communications/stats" Stats(Tenant), getStats => statistics::stats;
     GET "/api/communications/queue/status" View(Tenant), getQueueStatus => read::queue_status;
     GET "/api/communications/{id}" View(Scoped), getCommunication => read::get;
     PATCH "/api/communications/{id}" Send(Scoped), changeCommunication => change::patch;
@@ -105,6 +106,7 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/communication-preferences/{kind}/{id}/link" Consent(Everything), createPreferencesLink => preferences::link;
     GET "/api/v1/communication/contacts/{id}/preferences" View(Tenant), getPreferences => preferences::get_contact;
     POST "/api/v1/communication/contacts/{id}/preferences" Consent(Everything), changePreferences => preferences::patch_contact;
+    GET "/api/stats/business" Stats(Everything), getBusinessStats => statistics::business;
     GET "/api/schedules" View(Scoped), listSchedules => schedules::list;
     POST "/api/schedules" Automate(Scoped), createSchedule => schedules::create;
     POST "/api/schedules/preview" View(Scoped), previewNewSchedule => schedules::preview_unsaved;

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, Simulator, examples};
 
 use crate::clock::Clock;
+use crate::clock_jump::Passing;
 use crate::hourly::HourlyCheck;
 
 /// Maximum time that a caller can wait for a message.
@@ -35,6 +36,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How many streams the list of public events looks at.
 const MAX_STREAMS: usize = 1_000;
+
+/// How far `to` can move the clock, in milliseconds.
+const MAX_JUMP_MS: i64 = 400 * 86_400_000;
 
 /// Maximum size of an uploaded file, in bytes.
 const MAX_FILE: usize = 17 * 1024 * 1024;
@@ -158,12 +162,22 @@ async fn clear_faults(State(dev): Shared) -> StatusCode {
 
 async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, Problem> {
     let mut fields = BodyReader::parse(&body)?;
-    let advance_ms = fields.required("advanceMs", |fields| fields.number("advanceMs", 0..=u64::from(u32::MAX)));
+    let (mut to, mut advance_ms) = (None, None);
+    if fields.is_given("to") {
+        to = fields.time("to");
+    } else {
+        advance_ms = fields.required("advanceMs", |fields| fields.number("advanceMs", 0..=u64::from(u32::MAX)));
+    }
+    if to.is_some_and(|to| dev.clock.now() + MAX_JUMP_MS < to) {
+        fields.add_error("to", "too_late", "to must be at most 400 days ahead.");
+    }
     fields.finish()?;
-    dev.clock.advance(advance_ms.unwrap_or_default() as i64);
-    dev.schedule.sweep().await?;
-    dev.queue.wake_receivers();
-    dev.check.run_if_due().await;
+    let Dev { clock, database, queue, schedule, check, .. } = &*dev;
+    let passing = Passing { clock, database, queue, schedule, check };
+    match to {
+        Some(to) => passing.until(to).await?,
+        None => passing.by(advance_ms.unwrap_or_default() as i64).await?,
+    }
     Ok(Json(json!({ "now": show_time(dev.clock.now()) })))
 }
 

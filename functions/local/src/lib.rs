@@ -1,7 +1,10 @@
 //! Every function in one process, on the embedded adapters, with simulated providers. Nothing leaves this machine.
 
+mod api_call;
 pub mod clock;
+mod clock_jump;
 mod data;
+mod demo;
 mod dev;
 mod files;
 mod hourly;
@@ -44,6 +47,7 @@ use workers::{
 };
 
 pub use data::{Data, audit, rebuild};
+pub use demo::tell as tell_demo;
 pub use files::SimulatedFiles;
 pub use parked_events::ParkedEvents;
 

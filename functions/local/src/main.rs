@@ -72,6 +72,16 @@ enum Command {
     /// Manages the API keys of a deployment.
     #[command(subcommand)]
     Key(Key),
+    /// Tells a story of invoices, reminders and payments in 20 seconds, with a clock that is moved and data in memory.
+    /// Each line is checked; exits with 1 if one does not come true.
+    Demo {
+        /// Go on running afterwards, so that the story can be looked at.
+        #[arg(long)]
+        keep: bool,
+        /// Port on 127.0.0.1. If it is in use, the next one is taken.
+        #[arg(long, default_value_t = 7070)]
+        port: u16,
+    },
     /// Checks the streams, timers, rows and counters of a folder for contradictions, also while a process uses it.
     /// Changes nothing. Exits with 1 if it finds a difference.
     Audit {
@@ -186,6 +196,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Key(Key::New { tenant, actor, mode, table })) => new_key(&tenant, actor, mode, &table),
+        Some(Command::Demo { keep, port }) => demo(keep, port).await,
         Some(Command::Audit { data }) => audit(&data).await,
         Some(Command::Rebuild { data }) => rebuild(&data).await,
         Some(Command::Events(command)) => events(command).await,
@@ -216,6 +227,20 @@ async fn events(command: Events) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+async fn demo(keep: bool, port: u16) -> Result<(), String> {
+    let options = Options { port, data: Data::Memory, ..Options::default() };
+    let local = Local::start(options).await.map_err(|error| error.to_string())?;
+    let untrue = local::tell_demo(&local).await?;
+    if keep {
+        println!("\nLook at it:  {}/  Ctrl-C ends it.", local.url);
+        wait_for_stop().await.map_err(|error| error.to_string())?;
+    }
+    match untrue {
+        0 => Ok(()),
+        untrue => Err(format!("{untrue} lines of the story did not come true")),
+    }
 }
 
 async fn run(start: Start) -> Result<(), String> {

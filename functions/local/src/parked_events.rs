@@ -1,8 +1,10 @@
 //! `tidings events`: looks after business events that are parked in a deployment, such as those that name no tenant. It
 //! calls the deployment's API with the key of their tenant.
 
-use infra::providers::http_client;
+use axum::http::Method;
 use serde_json::{Value, json};
+
+use crate::api_call::call;
 
 /// Number of events of one page.
 const PAGE: usize = 100;
@@ -13,25 +15,6 @@ const DISCARDED: &str = "discarded";
 pub struct ParkedEvents {
     pub url: String,
     pub key: String,
-}
-
-/// Calls the API. Returns the body of an answer with a 2xx status, or its problem as text.
-async fn call(method: &str, url: &str, key: &str, body: Option<&Value>) -> Result<Value, String> {
-    let client = http_client();
-    let request = if method == "GET" { client.get(url) } else { client.post(url) };
-    let request = request.bearer_auth(key);
-    let request = match body {
-        Some(body) => request.header("content-type", "application/json").body(body.to_string()),
-        None => request,
-    };
-    let answer = request.send().await.map_err(|error| format!("{url} did not answer: {error}"))?;
-    let status = answer.status();
-    let text = answer.text().await.map_err(|error| error.to_string())?;
-    let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-    if status.is_success() {
-        return Ok(body);
-    }
-    Err(format!("{method} {url} answered {status}: {}", body["detail"].as_str().unwrap_or("without a reason")))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -52,7 +35,8 @@ impl ParkedEvents {
         let (mut lines, mut cursor) = (Vec::new(), String::new());
         while lines.len() < limit {
             let size = PAGE.min(limit - lines.len());
-            let page = call("GET", &self.at(&format!("?status=parked&size={size}{cursor}")), &self.key, None).await?;
+            let page =
+                call(Method::GET, &self.at(&format!("?status=parked&size={size}{cursor}")), &self.key, None).await?;
             for event in page["results"].as_array().into_iter().flatten() {
                 let fields = ["id", "receivedAt", "reason", "source", "type", "eventId"];
                 lines.push(fields.map(|name| text(event, name)).join("  "));
@@ -72,7 +56,7 @@ impl ParkedEvents {
     ///
     /// A text for people.
     pub async fn replay(&self, id: &str, tenant_key: &str) -> Result<String, String> {
-        let event = call("GET", &self.at(&format!("/{id}?raw=true")), &self.key, None).await?;
+        let event = call(Method::GET, &self.at(&format!("/{id}?raw=true")), &self.key, None).await?;
         let status = text(&event, "status");
         if ![PARKED, DISCARDED].contains(&status) {
             return Err(format!("{id} is {status}, not parked"));
@@ -85,7 +69,7 @@ impl ParkedEvents {
             "data": event["data"],
         });
         let url = format!("{}/api/events", self.url.trim_end_matches('/'));
-        let taken = call("POST", &url, tenant_key, Some(&again)).await?;
+        let taken = call(Method::POST, &url, tenant_key, Some(&again)).await?;
         let taken = format!("{} {}", text(&taken, "id"), text(&taken, "status"));
         if status == PARKED {
             self.discard(id, Some("sent again to its tenant")).await?;
@@ -100,7 +84,7 @@ impl ParkedEvents {
     /// A text for people.
     pub async fn discard(&self, id: &str, reason: Option<&str>) -> Result<String, String> {
         let body = json!({ "reason": reason });
-        let event = call("POST", &self.at(&format!("/{id}/discard")), &self.key, Some(&body)).await?;
+        let event = call(Method::POST, &self.at(&format!("/{id}/discard")), &self.key, Some(&body)).await?;
         Ok(format!("{id} {}", text(&event, "status")))
     }
 }

@@ -38,6 +38,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     get("getStats", "Stats", "Get totals, rates and processing times by day of acceptance")
         .query("startDate? string, endDate? string"),
+    get("getBusinessStats", "BusinessStats", "Get what invoices, payment links and reminders came to")
+        .query("startDate? string, endDate? string"),
     get("getQueueStatus", "QueueStatus", "Get the state of the work queues"),
     get("getCommunication", "Communication", "Get one message with its content"),
     operation("changeCommunication", "Change the time or content of a message before its first attempt")

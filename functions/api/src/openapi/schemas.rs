@@ -136,17 +136,36 @@ const OBJECTS: &[(&str, &str)] = &[
         "matched integer, redriven integer, skipped integer, hasMore boolean, perSecond integer, lastAt time?",
     ),
     // ---- Numbers
-    ("DayCounts", "day day, total integer, sent integer, delivered integer, costMicros {integer}, byReason {integer}"),
+    (
+        "DayCounts",
+        "day day, total integer, byChannel {integer}, sent integer, delivered integer, costMicros {integer}, byReason {integer}",
+    ),
     ("Percentiles", "p50 integer?, p95 integer?, p99 integer?"),
     (
         "Stats",
         "startDate day, endDate day, total integer, totalSent integer, byChannel {integer}, byStatus {integer}, \
          byType {integer}, byProvider {integer}, byTemplate {integer}, byReason {integer}, \
          reasonsByChannel {{integer}}, reasonsByProvider {{integer}}, costMicros {integer}, \
-         estimatedCostMicros {integer}, costByChannel {{integer}}, costByProvider {{integer}}, byDay [DayCounts], deliveryRate number, \
+         estimatedCostMicros {integer}, costByChannel {{integer}}, costByType {{integer}}, costByProvider {{integer}}, byDay [DayCounts], deliveryRate number, \
          failureRate number, bounceRate number, openRate number, clickRate number, complaintRate number, \
          unsubscribeRate number, retries integer, averageSendTimeMs number?, sendTimeMs Percentiles, \
          averageDeliveryTimeMs number?, deliveryTimeMs Percentiles",
+    ),
+    (
+        "InvoiceCounts",
+        "total integer, sentAutomatically integer, sentManually integer, settled integer, settledAfterNotice integer",
+    ),
+    ("PaymentLinkCounts", "created integer, opened integer, used integer"),
+    (
+        "CollectionCounts",
+        "notices integer, stepsIssued integer, stepsSkipped {integer}, paidAfterNoticeMinor {integer}, \
+         costMicros {integer}, paymentsByDaysAfterNotice? {integer}",
+    ),
+    ("BusinessDay", "day day, invoices InvoiceCounts, paymentLinks PaymentLinkCounts, collections CollectionCounts"),
+    (
+        "BusinessStats",
+        "startDate day, endDate day, invoices InvoiceCounts, paymentLinks PaymentLinkCounts, \
+         collections CollectionCounts, byDay [BusinessDay]",
     ),
     ("Queue", "name string, waiting integer, inFlight integer, delayed integer"),
     (

@@ -1,7 +1,9 @@
 //! Use cases of invoices: what other systems tell about them.
 
+mod attribution;
 mod erasure;
 mod settled;
+mod statistics;
 mod use_cases;
 
 use domain::aggregate::{Aggregate, AggregateId};
@@ -15,6 +17,7 @@ use crate::execute::{CommandContext, ExecuteError, Loaded};
 use crate::hint;
 
 pub use erasure::{erase, of_customer};
+pub use statistics::{BusinessStatistics, statistics};
 pub use use_cases::{
     ExplainedInvoice, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, ShownLink, decide, find, history, list,
 };
@@ -65,12 +68,13 @@ pub async fn record_from(
     facts: Vec<InvoiceEvent>,
     collect_from: Option<String>,
 ) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
+    let (key, payments) = (key_of(tenant, reference), attribution::payments_of(&facts));
     let command = Command::Record { reference: reference.clone(), facts, collect_from };
-    let loaded = execute(app, context, &key_of(tenant, reference), command).await?;
+    let loaded = execute(app, context, &key, command).await?;
     if loaded.appended > 0 {
         settled::cancel_reminders(app, context, tenant, &loaded.state).await;
     }
-    Ok(loaded)
+    attribution::attribute(app, context, &key, payments, loaded).await
 }
 
 /// Executes a command on an invoice, and looks at once at what follows for its reminders.

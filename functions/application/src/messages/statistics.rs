@@ -19,6 +19,14 @@ pub struct Statistics {
     pub sum: Counters,
 }
 
+impl Statistics {
+    pub fn of(days: BTreeMap<String, Counters>) -> Statistics {
+        let mut sum = Counters::new();
+        days.values().for_each(|day| add_counters(&mut sum, day));
+        Statistics { days, sum }
+    }
+}
+
 /// The state of the queues and of the sweep.
 #[derive(Debug, Clone)]
 pub struct QueueStatus {
@@ -42,10 +50,7 @@ pub async fn statistics(
     to: Timestamp,
 ) -> Result<Statistics, MessageError> {
     caller.authorise(Permission::Stats, Reach::Tenant)?;
-    let days = app.views.daily_counters(&caller.scope(), &utc_day(from), &utc_day(to)).await?;
-    let mut sum = Counters::new();
-    days.values().for_each(|day| add_counters(&mut sum, day));
-    Ok(Statistics { days, sum })
+    Ok(Statistics::of(app.views.daily_counters(&caller.scope(), &utc_day(from), &utc_day(to)).await?))
 }
 
 /// # Errors
