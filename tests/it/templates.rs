@@ -165,6 +165,9 @@ async fn a_notice_of_one_day_speaks_of_a_day() {
         ("tpl_collection_notice_email", 7, "7 days ago"),
         ("tpl_collection_notice_sms", 1, "1 day ago"),
         ("tpl_collection_notice_telegram.es", 1, "1 día."),
+        ("tpl_collection_notice_email", 0, "is due soon"),
+        ("tpl_collection_notice_email.es", -5, "esta factura vence."),
+        ("tpl_collection_notice_sms", -5, "INV-7 is due."),
     ] {
         let variables = json!({
             "customerName": "Ada", "businessName": "Acme", "invoiceNumber": "INV-7", "amount": "5", "currency": "EUR",

@@ -1,6 +1,7 @@
 //! An invoice of another system: the facts about it, and what was decided about its reminders.
 
 mod facts;
+mod hold;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::{Aggregate, AggregateId, Erasure};
 
 pub use facts::{Amounts, Ended, Facts, Payment};
+pub use hold::Hold;
 pub use view::{
     InvoiceFilter, InvoiceRow, InvoiceStage, LastStep, collected_by_due, customer_range, idle_by_due, idle_range,
     source_range,
@@ -79,25 +81,6 @@ pub struct CollectionStart {
     pub from: String,
     pub cause: CollectionCause,
     pub at: Timestamp,
-}
-
-/// No reminders for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Hold {
-    /// `None` means until they are resumed.
-    Paused { until: Option<String> },
-    /// The customer has promised to pay on this day.
-    Promised { on: String },
-}
-
-impl Hold {
-    /// The last day without reminders. `None` means until they are resumed.
-    pub fn through(&self) -> Option<&str> {
-        match self {
-            Hold::Paused { until } => until.as_deref(),
-            Hold::Promised { on } => Some(on),
-        }
-    }
 }
 
 /// The newest payment link of an invoice.

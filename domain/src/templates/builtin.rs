@@ -121,8 +121,8 @@ const EMAIL: [[SystemTemplate; 2]; 7] = [
         "collection_notice",
         CollectionNotice,
         "Collection Notice Email",
-        "Invoice {{invoiceNumber}} is {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} overdue",
-        "La factura {{invoiceNumber}} venció hace {{daysOverdue}} {{#if (eq daysOverdue 1)}}día{{else}}días{{/if}}"
+        "Invoice {{invoiceNumber}} is {{#if (gt daysOverdue 0)}}{{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} overdue{{else}}due{{#if dueDate}} on {{date dueDate}}{{/if}}{{/if}}",
+        "La factura {{invoiceNumber}} {{#if (gt daysOverdue 0)}}venció hace {{daysOverdue}} {{#if (eq daysOverdue 1)}}día{{else}}días{{/if}}{{else}}vence{{#if dueDate}} el {{date dueDate}}{{/if}}{{/if}}"
     ),
     email!(
         "collection_notice_many",
@@ -181,8 +181,8 @@ const SMS: [[SystemTemplate; 2]; 7] = [
         "sms",
         CollectionNotice,
         "Collection Notice SMS",
-        "{{businessName}}: {{currency amount currency}} for invoice {{invoiceNumber}} was due {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} ago.{{#if paymentLink}} Pay here: {{paymentLink}}{{/if}}",
-        "{{businessName}}: factura {{invoiceNumber}}, {{currency amount currency}} pendientes desde hace {{daysOverdue}} d.{{#if paymentLink}} Pague en: {{paymentLink}}{{/if}}"
+        "{{businessName}}: {{currency amount currency}} for invoice {{invoiceNumber}} {{#if (gt daysOverdue 0)}}was due {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} ago{{else}}is due{{#if dueDate}} on {{date dueDate}}{{/if}}{{/if}}.{{#if paymentLink}} Pay here: {{paymentLink}}{{/if}}",
+        "{{businessName}}: factura {{invoiceNumber}}, {{currency amount currency}} {{#if (gt daysOverdue 0)}}pendientes desde hace {{daysOverdue}} d{{else}}vence{{#if dueDate}} el {{date dueDate}}{{/if}}{{/if}}.{{#if paymentLink}} Pague en: {{paymentLink}}{{/if}}"
     ),
     text!(
         "collection_notice_many",
@@ -239,8 +239,8 @@ const CHAT: [[[SystemTemplate; 2]; 3]; 7] = [
         "collection_notice",
         CollectionNotice,
         "Collection Notice Message",
-        "Hello {{customerName}},\n\ninvoice {{invoiceNumber}} of {{currency amount currency}} was due {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} ago.{{#if paymentLink}} You can pay here: {{paymentLink}}{{/if}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
-        "Hola {{customerName}}:\n\nla factura {{invoiceNumber}} de {{currency amount currency}} venció hace {{daysOverdue}} {{#if (eq daysOverdue 1)}}día{{else}}días{{/if}}.{{#if paymentLink}} Puede pagarla aquí: {{paymentLink}}{{/if}}\n\nSi ya la pagó, no haga caso de este mensaje.\n\n{{businessName}}"
+        "Hello {{customerName}},\n\ninvoice {{invoiceNumber}} of {{currency amount currency}} {{#if (gt daysOverdue 0)}}was due {{daysOverdue}} {{#if (eq daysOverdue 1)}}day{{else}}days{{/if}} ago{{else}}is due{{#if dueDate}} on {{date dueDate}}{{/if}}{{/if}}.{{#if paymentLink}} You can pay here: {{paymentLink}}{{/if}}\n\nIf you have paid already, please ignore this message.\n\n{{businessName}}",
+        "Hola {{customerName}}:\n\nla factura {{invoiceNumber}} de {{currency amount currency}} {{#if (gt daysOverdue 0)}}venció hace {{daysOverdue}} {{#if (eq daysOverdue 1)}}día{{else}}días{{/if}}{{else}}vence{{#if dueDate}} el {{date dueDate}}{{/if}}{{/if}}.{{#if paymentLink}} Puede pagarla aquí: {{paymentLink}}{{/if}}\n\nSi ya la pagó, no haga caso de este mensaje.\n\n{{businessName}}"
     ),
     chat!(
         "collection_notice_many",

@@ -1,14 +1,12 @@
 //! Which notice a payment followed, decided once when the payment is recorded.
 
-use domain::aggregate::{AggregateId, AggregateKey};
 use domain::communication_view::{self, CommunicationRow};
-use domain::invoice::{Command, InvoiceState, Rejection, StepOutcome};
+use domain::invoice::{Command, InvoiceState, StepOutcome};
 use domain::ports::{CommunicationKey, StoreError};
 use events::{CommunicationId, InvoiceEvent, TenantId, Timestamp};
 
-use super::{collections_of, execute};
 use crate::app::App;
-use crate::execute::{CommandContext, ExecuteError, Loaded, history};
+use crate::execute::history;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -29,40 +27,25 @@ struct Notice {
     cost_micros: Option<i64>,
 }
 
-/// Attributes each payment to the latest notice before it that a provider accepted, if that is recent enough. Facts that
-/// are told again are looked at again, so that a payment is attributed although the process ended after recording it.
-pub(super) async fn attribute(
-    app: &App,
-    context: &CommandContext,
-    key: &AggregateId<InvoiceState>,
-    payments: Vec<String>,
-    mut loaded: Loaded<InvoiceState>,
-) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
-    for payment in payments {
-        let Some(command) = decide(app, &key.stream_id().tenant, payment, &loaded.state).await? else { continue };
-        let appended = loaded.appended;
-        loaded = execute(app, context, key, command).await?;
-        loaded.appended += appended;
-    }
-    Ok(loaded)
+/// Whether a payment may have followed a notice, and nobody has looked yet.
+pub(super) fn is_open(state: &InvoiceState, payment: &str) -> bool {
+    let has_notice = state.steps.iter().any(|record| matches!(record.outcome, StepOutcome::Issued { .. }));
+    has_notice && !state.attributed.contains_key(payment)
 }
 
-async fn decide(
+/// Attributes a payment to the latest notice before it that a provider accepted, if that is at most so many days ago.
+pub(super) async fn decide(
     app: &App,
     tenant: &TenantId,
     payment: String,
     state: &InvoiceState,
+    days: u8,
 ) -> Result<Option<Command>, StoreError> {
-    let has_notice = state.steps.iter().any(|record| matches!(record.outcome, StepOutcome::Issued { .. }));
     let found = state.facts.payments().find(|(id, _)| *id == payment);
     let Some(received_at) = found.map(|(_, found)| found.received_at) else { return Ok(None) };
-    if !has_notice || state.attributed.contains_key(&payment) {
-        return Ok(None);
-    }
-    let days = i64::from(collections_of(app, tenant).await?.settings().attribution_days);
     let Some(notice) = latest_notice(app, tenant, state, received_at).await? else { return Ok(None) };
     let after_ms = received_at.millis_since(notice.sent_at);
-    Ok((after_ms <= days * DAY_MS).then_some(Command::Attribute {
+    Ok((after_ms <= i64::from(days) * DAY_MS).then_some(Command::Attribute {
         payment,
         communication: notice.communication,
         step: notice.step,

@@ -70,11 +70,24 @@ pub async fn record_from(
 ) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
     let (key, payments) = (key_of(tenant, reference), attribution::payments_of(&facts));
     let command = Command::Record { reference: reference.clone(), facts, collect_from };
-    let loaded = execute(app, context, &key, command).await?;
+    let mut loaded = execute(app, context, &key, command).await?;
     if loaded.appended > 0 {
         settled::cancel_reminders(app, context, tenant, &loaded.state).await;
     }
-    attribution::attribute(app, context, &key, payments, loaded).await
+    // Facts that are told again are looked at again, so that a payment is attributed although the process ended after
+    // recording it.
+    for payment in payments {
+        if !attribution::is_open(&loaded.state, &payment) {
+            continue;
+        }
+        let days = collections_of(app, tenant).await?.settings().attribution_days;
+        if let Some(command) = attribution::decide(app, tenant, payment, &loaded.state, days).await? {
+            let appended = loaded.appended;
+            loaded = execute(app, context, &key, command).await?;
+            loaded.appended += appended;
+        }
+    }
+    Ok(loaded)
 }
 
 /// Executes a command on an invoice, and looks at once at what follows for its reminders.
