@@ -35,6 +35,13 @@ pub enum TemplateEvent {
     TemplateActivated { template: String },
     /// v1. New messages no longer use it.
     TemplateDeactivated { template: String },
+    /// v1. A draft of the next version was saved, with its content named by the hash `text`. It replaces the draft
+    /// before it, and no message uses it. `base` is the version that it was written from.
+    TemplateDrafted { template: String, draft: u32, base: u32, text: String },
+    /// v1. There is no draft any more.
+    TemplateDraftDiscarded { template: String },
+    /// v1. The sample data of previews was replaced. `samples` is the hash of its document.
+    TemplateSamplesChanged { template: String, samples: String },
     /// v1. It is no longer listed. Messages that were accepted with it are still sent.
     TemplateDeleted { template: String },
 }
@@ -45,5 +52,8 @@ event_family!(TemplateEvent {
     TemplateDescribed: 1,
     TemplateActivated: 1,
     TemplateDeactivated: 1,
+    TemplateDrafted: 1,
+    TemplateDraftDiscarded: 1,
+    TemplateSamplesChanged: 1,
     TemplateDeleted: 1,
 });

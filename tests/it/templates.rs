@@ -215,3 +215,78 @@ async fn every_system_template_renders_in_its_language() {
         assert_eq!(none.text("/errors/0/code"), "missing_variables", "{id}: {}", none.body);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_is_saved_with_faults_mended_and_published() {
+    let server = TestServer::new().await;
+    let id = create(&server, offer(None, "Hello {{customerName}}")).await["id"].as_str().expect("an id").to_owned();
+    let path = format!("{TEMPLATES}/{id}");
+    let draft = format!("{path}/draft");
+    let put = async |body: Value, seen: &str| {
+        server.answer(server.request(Method::PUT, &draft).header("if-match", seen).json(&body)).await
+    };
+    assert_eq!(server.get(&draft).await.status, StatusCode::NOT_FOUND);
+    let saved = put(json!({ "bodyTemplate": "Hi {{#if a}}", "baseVersion": 1 }), "\"0\"").await;
+    assert_eq!((saved.status, &saved.body["valid"]), (StatusCode::OK, &json!(false)), "{}", saved.body);
+    assert_eq!((saved.text("/errors/0/pointer"), &saved.headers["etag"]), ("/bodyTemplate", &"\"1\"".parse().expect("a tag")));
+    let refused = server.post(&format!("{draft}/publish"), json!({})).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
+
+    let stale = put(json!({ "bodyTemplate": "Hi" }), "\"0\"").await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{}", stale.body);
+    let mended = put(json!({ "bodyTemplate": "Hi {{customerName}}" }), "\"1\"").await;
+    assert_eq!((&mended.body["valid"], &mended.body["number"]), (&json!(true), &json!(2)), "{}", mended.body);
+    let shown = server.get(&path).await;
+    assert_eq!((shown.text("/bodyTemplate"), &shown.body["draft"]["number"]), ("Hello {{customerName}}", &json!(2)));
+
+    // Somebody else publishes in the meantime.
+    let other = server.answer(server.request(Method::PATCH, &path).json(&json!({ "bodyTemplate": "Other" }))).await;
+    assert_eq!(other.body["version"], 2);
+    let refused = server.post(&format!("{draft}/publish"), json!({})).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
+    let published = server.post(&format!("{draft}/publish"), json!({ "baseVersion": 2 })).await;
+    assert_eq!((published.status, &published.body["version"]), (StatusCode::OK, &json!(3)), "{}", published.body);
+    assert_eq!((published.text("/bodyTemplate"), &published.body["draft"]), ("Hi {{customerName}}", &Value::Null));
+    assert_eq!(server.answer(server.request(Method::DELETE, &draft)).await.status, StatusCode::NO_CONTENT);
+    let system = server.answer(
+        server.request(Method::PUT, &format!("{TEMPLATES}/tpl_invoice_sms/draft")).json(&json!({ "bodyTemplate": "x" })),
+    );
+    assert_eq!(system.await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_are_stored_with_a_template_and_warnings_name_their_line() {
+    let server = TestServer::new().await;
+    let system = server.get(&format!("{TEMPLATES}/tpl_invoice_sms/samples")).await;
+    let variables = system.body["samples"][0]["variables"].clone();
+    let preview = server.post(&format!("{TEMPLATES}/tpl_invoice_sms/preview"), json!({ "variables": variables })).await;
+    assert!(preview.text("/text").contains("INV-2042"), "{}", preview.body);
+    let id = create(&server, offer(None, "Hello {{customerName}}")).await["id"].as_str().expect("an id").to_owned();
+    let path = format!("{TEMPLATES}/{id}/samples");
+    assert_eq!(server.get(&path).await.body["samples"], json!([]));
+    let put = async |body: Value| server.answer(server.request(Method::PUT, &path).json(&body)).await;
+    let samples = json!([{ "name": "Longest", "variables": { "customerName": "Konstantinos" } }]);
+    assert_eq!(put(json!({ "samples": samples })).await.status, StatusCode::OK);
+    assert_eq!(server.get(&path).await.body["samples"], samples);
+    let one = json!({ "name": "A", "variables": {} });
+    for (body, code) in [
+        (json!({ "samples": [one, one] }), "repeated"),
+        (json!({ "samples": vec![one.clone(); 11] }), "too_many"),
+        (json!({ "samples": [{ "name": "A", "variables": { "a": "x".repeat(20_000) } }] }), "too_long"),
+    ] {
+        let refused = put(body).await;
+        assert_eq!((refused.status, refused.text("/errors/0/code")), (StatusCode::UNPROCESSABLE_ENTITY, code));
+    }
+    let checked = server.post(
+        &format!("{TEMPLATES}/validate"),
+        json!({
+            "channel": "sms", "bodyTemplate": "Hi\n{{customrName}}", "availableVariables": ["customerName"],
+        }),
+    );
+    let checked = checked.await;
+    let warning = json!({
+        "pointer": "/bodyTemplate", "code": "new_variable", "line": 2,
+        "detail": "“customrName” is a new variable. Did you mean “customerName”?",
+    });
+    assert_eq!((&checked.body["valid"], &checked.body["warnings"]), (&json!(true), &json!([warning])));
+}

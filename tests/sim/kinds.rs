@@ -131,6 +131,11 @@ fn templates(at: &Environment, client: usize, step: usize) -> Work {
         }
         (7, Some(id)) if step == REQUESTS - 1 && client == 0 => at.request(Method::DELETE, path(id), json!({}), None),
         (5, Some(id)) => at.request(Method::PATCH, path(id), json!({ "bodyTemplate": format!("Hi {step}") }), None),
+        (3, Some(id)) => {
+            let body = json!({ "bodyTemplate": format!("Hi {{{{name}}}} {step}") });
+            at.request(Method::PUT, format!("{}/draft", path(id)), body, None)
+        }
+        (4, Some(id)) => at.request(Method::POST, format!("{}/draft/publish", path(id)), json!({}), None),
         (_, Some(id)) => at.request(Method::PATCH, path(id), json!({ "name": mark }), Some(mark.clone())),
     }
 }

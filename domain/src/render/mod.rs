@@ -8,6 +8,7 @@ mod error;
 mod helpers;
 mod html;
 mod html_tokens;
+mod lint;
 mod required;
 mod scan;
 mod steps;
@@ -30,6 +31,7 @@ use required::{check_required_variables, collect_mentioned, collect_required};
 
 pub use engine::compile;
 pub use error::{RenderError, TemplatePart};
+pub use lint::{Warning, lint};
 pub use scan::{MAX_TEMPLATE_CHARACTERS, scan as compile_cost};
 pub use steps::MAX_STEPS;
 

@@ -204,3 +204,12 @@ fn a_comment_hides_no_tags_behind_control_characters() {
     assert!(matches!(compile(&hidden), Err(RenderError::Template(_))));
     assert!(compile("{{!-- a\tcomment\r\n --}}x").is_ok());
 }
+
+#[test]
+fn every_system_template_is_rendered_with_its_sample() {
+    for template in templates::all() {
+        let variables = Value::Object(templates::samples_of_system(template.code).expect("a sample"));
+        let rendered = system(template.channel.unwrap_or(Channel::Email), template.id, &variables);
+        assert!(rendered.is_ok(), "{}: {rendered:?}", template.id);
+    }
+}

@@ -3,11 +3,13 @@
 
 mod builtin;
 mod catalogue;
+mod samples;
 #[cfg(test)]
 mod tests;
 
 pub use builtin::{SystemTemplate, all, find};
 pub use catalogue::TemplateCatalogue;
+pub use samples::samples_of_system;
 
 use events::{Channel, MessageType, RecordedEvent, StreamKind, TemplateEvent, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,19 @@ pub struct TemplateVersion {
     pub by: String,
 }
 
+/// Content that is not published yet. Its content is a separate document, which may have faults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateDraft {
+    /// Counts the drafts of the template.
+    pub draft: u32,
+    /// The version that it was written from.
+    pub base: u32,
+    /// The hash of its content.
+    pub text: String,
+    pub at: Timestamp,
+    pub by: String,
+}
+
 /// One template of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
@@ -42,6 +57,9 @@ pub struct Template {
     pub description: Option<String>,
     /// The version for new messages. Older ones are in the stream's history.
     pub latest: TemplateVersion,
+    pub draft: Option<TemplateDraft>,
+    /// The hash of the sample data of previews.
+    pub samples: Option<String>,
     pub is_active: bool,
     pub created_at: Timestamp,
     pub created_by: String,
@@ -56,6 +74,8 @@ pub struct TemplateState {
     pub template: Option<Template>,
     /// The last version number that was used. A template that is created again continues from it.
     last_version: u32,
+    /// The last number of a draft that was used.
+    last_draft: u32,
 }
 
 /// A command to a template.
@@ -84,6 +104,28 @@ pub enum Command {
         text: Option<(String, Vec<String>)>,
         is_active: Option<bool>,
     },
+    /// Saves a draft. No message uses it.
+    SaveDraft {
+        /// The number of the draft that it replaces, or 0 if there must be none.
+        expected: Option<u32>,
+        /// The version that it was written from. `None` means that of the draft before it, or the newest.
+        base: Option<u32>,
+        text: String,
+    },
+    DiscardDraft {
+        expected: Option<u32>,
+    },
+    /// Makes the content of the draft the next version.
+    Publish {
+        /// The number of the draft.
+        expected: u32,
+        /// The version that it follows. `None` means the one that the draft was written from.
+        base: Option<u32>,
+        variables: Vec<String>,
+    },
+    SetSamples {
+        samples: String,
+    },
     Delete,
 }
 
@@ -98,6 +140,23 @@ pub enum Rejection {
     TooMany,
     #[error("the template has changed: the newest version is {0}")]
     Changed(u32),
+    #[error("the template has no draft")]
+    NoDraft,
+    #[error("the draft has changed: {0}")]
+    DraftChanged(DraftNumber),
+}
+
+/// The number of the newest draft, or 0 if there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftNumber(pub u32);
+
+impl std::fmt::Display for DraftNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => f.write_str("there is none any more"),
+            draft => write!(f, "the newest one is {draft}"),
+        }
+    }
 }
 
 /// The id of the only template for a code, a channel and a locale.
@@ -108,6 +167,7 @@ pub fn template_id(code: &str, channel: Channel, locale: &str) -> String {
 impl Aggregate for TemplateState {
     const KIND: StreamKind = StreamKind::TEMPLATE;
     const ERASURE: Erasure = Erasure::NoPersonalData;
+    const SNAPSHOT_VERSION: u16 = 2;
 
     type Event = TemplateEvent;
     type Command = Command;
@@ -116,9 +176,13 @@ impl Aggregate for TemplateState {
     fn decide(&self, command: Command) -> Result<Vec<TemplateEvent>, Rejection> {
         match command {
             Command::Create { .. } => self.create(command),
-            Command::Change { .. } => self.template.as_ref().ok_or(Rejection::Unknown)?.change(command),
+            Command::Change { .. } => self.existing()?.change(command),
+            Command::SaveDraft { expected, base, text } => self.save_draft(expected, base, text),
+            Command::DiscardDraft { expected } => self.existing()?.discard_draft(expected),
+            Command::Publish { expected, base, variables } => self.existing()?.publish(expected, base, variables),
+            Command::SetSamples { samples } => Ok(self.existing()?.set_samples(samples)),
             Command::Delete => {
-                let template = self.template.as_ref().ok_or(Rejection::Unknown)?.id.clone();
+                let template = self.existing()?.id.clone();
                 Ok(vec![TemplateEvent::TemplateDeleted { template }])
             }
         }
@@ -127,7 +191,7 @@ impl Aggregate for TemplateState {
     fn evolve(mut self, record: &RecordedEvent<TemplateEvent>) -> Self {
         let RecordedEvent { meta, event, .. } = record;
         let (at, actor) = (meta.at, meta.actor.clone());
-        if let Some(template) = &mut self.template {
+        if let Some(template) = self.template.as_mut().filter(|_| !concerns_draft(event)) {
             (template.updated_at, template.updated_by) = (at, actor.clone());
         }
         match (event.clone(), &mut self.template) {
@@ -148,6 +212,8 @@ impl Aggregate for TemplateState {
                     name,
                     description,
                     latest,
+                    draft: None,
+                    samples: None,
                     is_active: true,
                     created_at: at,
                     created_by: actor.clone(),
@@ -156,6 +222,7 @@ impl Aggregate for TemplateState {
                 });
             }
             (TemplateEvent::TemplateRevised { version, text, variables, .. }, Some(template)) => {
+                template.draft = template.draft.take().filter(|draft| draft.text != text);
                 template.latest = TemplateVersion { version, text, variables, at, by: actor };
                 self.last_version = version;
             }
@@ -166,13 +233,22 @@ impl Aggregate for TemplateState {
             }
             (TemplateEvent::TemplateActivated { .. }, Some(template)) => template.is_active = true,
             (TemplateEvent::TemplateDeactivated { .. }, Some(template)) => template.is_active = false,
+            (TemplateEvent::TemplateDrafted { draft, base, text, .. }, Some(template)) => {
+                template.draft = Some(TemplateDraft { draft, base, text, at, by: actor });
+                self.last_draft = draft;
+            }
+            (TemplateEvent::TemplateDraftDiscarded { .. }, Some(template)) => template.draft = None,
+            (TemplateEvent::TemplateSamplesChanged { samples, .. }, Some(template)) => template.samples = Some(samples),
             (TemplateEvent::TemplateDeleted { .. }, _) => self.template = None,
             // Events of a template that was deleted change nothing.
             (
                 TemplateEvent::TemplateRevised { .. }
                 | TemplateEvent::TemplateDescribed { .. }
                 | TemplateEvent::TemplateActivated { .. }
-                | TemplateEvent::TemplateDeactivated { .. },
+                | TemplateEvent::TemplateDeactivated { .. }
+                | TemplateEvent::TemplateDrafted { .. }
+                | TemplateEvent::TemplateDraftDiscarded { .. }
+                | TemplateEvent::TemplateSamplesChanged { .. },
                 None,
             ) => (),
         }
@@ -184,7 +260,46 @@ impl Aggregate for TemplateState {
     }
 }
 
+/// Whether an event changes nothing that messages use.
+fn concerns_draft(event: &TemplateEvent) -> bool {
+    match event {
+        TemplateEvent::TemplateDrafted { .. }
+        | TemplateEvent::TemplateDraftDiscarded { .. }
+        | TemplateEvent::TemplateSamplesChanged { .. } => true,
+        TemplateEvent::TemplateCreated { .. }
+        | TemplateEvent::TemplateRevised { .. }
+        | TemplateEvent::TemplateDescribed { .. }
+        | TemplateEvent::TemplateActivated { .. }
+        | TemplateEvent::TemplateDeactivated { .. }
+        | TemplateEvent::TemplateDeleted { .. } => false,
+    }
+}
+
 impl TemplateState {
+    fn existing(&self) -> Result<&Template, Rejection> {
+        self.template.as_ref().ok_or(Rejection::Unknown)
+    }
+
+    fn save_draft(
+        &self,
+        expected: Option<u32>,
+        base: Option<u32>,
+        text: String,
+    ) -> Result<Vec<TemplateEvent>, Rejection> {
+        let template = self.existing()?;
+        template.check_draft(expected)?;
+        let latest = template.latest.version;
+        let base = base.or(template.draft.as_ref().map(|draft| draft.base)).unwrap_or(latest);
+        if latest < base {
+            return Err(Rejection::Changed(latest));
+        }
+        if template.draft.as_ref().is_some_and(|draft| draft.text == text && draft.base == base) {
+            return Ok(Vec::new());
+        }
+        let draft = self.last_draft + 1;
+        Ok(vec![TemplateEvent::TemplateDrafted { template: template.id.clone(), draft, base, text }])
+    }
+
     fn create(&self, command: Command) -> Result<Vec<TemplateEvent>, Rejection> {
         let Command::Create { code, channel, locale, kind, name, description, text, variables, is_active, others } =
             command
@@ -219,6 +334,50 @@ impl TemplateState {
 }
 
 impl Template {
+    /// The draft's number must be the expected one, and 0 if there is none.
+    fn check_draft(&self, expected: Option<u32>) -> Result<(), Rejection> {
+        let current = self.draft.as_ref().map_or(0, |draft| draft.draft);
+        match expected.filter(|expected| *expected != current) {
+            Some(_) => Err(Rejection::DraftChanged(DraftNumber(current))),
+            None => Ok(()),
+        }
+    }
+
+    fn discard_draft(&self, expected: Option<u32>) -> Result<Vec<TemplateEvent>, Rejection> {
+        if self.draft.is_none() {
+            return Ok(Vec::new());
+        }
+        self.check_draft(expected)?;
+        Ok(vec![TemplateEvent::TemplateDraftDiscarded { template: self.id.clone() }])
+    }
+
+    fn publish(
+        &self,
+        expected: u32,
+        base: Option<u32>,
+        variables: Vec<String>,
+    ) -> Result<Vec<TemplateEvent>, Rejection> {
+        let draft = self.draft.as_ref().ok_or(Rejection::NoDraft)?;
+        self.check_draft(Some(expected))?;
+        let latest = self.latest.version;
+        if base.unwrap_or(draft.base) != latest {
+            return Err(Rejection::Changed(latest));
+        }
+        let (template, text) = (self.id.clone(), draft.text.clone());
+        // The same content is no new version.
+        if text == self.latest.text {
+            return Ok(vec![TemplateEvent::TemplateDraftDiscarded { template }]);
+        }
+        Ok(vec![TemplateEvent::TemplateRevised { template, version: latest + 1, text, variables }])
+    }
+
+    fn set_samples(&self, samples: String) -> Vec<TemplateEvent> {
+        if self.samples.as_ref() == Some(&samples) {
+            return Vec::new();
+        }
+        vec![TemplateEvent::TemplateSamplesChanged { template: self.id.clone(), samples }]
+    }
+
     fn change(&self, command: Command) -> Result<Vec<TemplateEvent>, Rejection> {
         let Command::Change { expected, kind, name, description, text, is_active } = command else {
             return Ok(Vec::new());
@@ -262,6 +421,9 @@ pub fn versions(history: &[RecordedEvent<TemplateEvent>]) -> Vec<TemplateVersion
         | TemplateEvent::TemplateDescribed { .. }
         | TemplateEvent::TemplateActivated { .. }
         | TemplateEvent::TemplateDeactivated { .. }
+        | TemplateEvent::TemplateDrafted { .. }
+        | TemplateEvent::TemplateDraftDiscarded { .. }
+        | TemplateEvent::TemplateSamplesChanged { .. }
         | TemplateEvent::TemplateDeleted { .. } => None,
     };
     history.iter().filter_map(version).collect()

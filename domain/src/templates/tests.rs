@@ -135,3 +135,60 @@ fn the_tenants_own_templates_come_first_and_locales_fall_back() {
     inactive.templates.get_mut("tpl_invoice.sms.es-MX").expect("a template").is_active = false;
     assert_eq!(id(&inactive, "invoice", Some("es-MX")).as_deref(), Some("tpl_invoice.sms.es"));
 }
+
+fn draft(expected: Option<u32>, text: &str) -> Command {
+    Command::SaveDraft { expected, base: None, text: text.to_owned() }
+}
+
+fn publish(expected: u32, base: Option<u32>) -> Command {
+    Command::Publish { expected, base, variables: vec!["name".to_owned()] }
+}
+
+#[test]
+fn a_draft_changes_nothing_until_it_is_published() {
+    let drafted = after(vec![create("invoice", "es"), draft(Some(0), "new")]);
+    let template = drafted.template.as_ref().expect("a template");
+    assert_eq!((template.latest.version, template.latest.text.as_str()), (1, "hash"));
+    let published = after(vec![create("invoice", "es"), draft(None, "new"), publish(1, None)]);
+    let template = published.template.expect("a template");
+    assert_eq!((template.latest.version, template.latest.text.as_str(), template.draft), (2, "new", None));
+}
+
+#[test]
+fn a_draft_that_others_replaced_is_not_overwritten() {
+    let drafted = after(vec![create("invoice", "es"), draft(None, "one"), draft(Some(1), "two")]);
+    let changed = Err(Rejection::DraftChanged(DraftNumber(2)));
+    assert_eq!(drafted.decide(draft(Some(1), "three")), changed);
+    assert_eq!(drafted.decide(draft(Some(0), "three")), changed);
+    assert_eq!(drafted.decide(publish(1, None)), changed);
+    assert_eq!(drafted.decide(draft(Some(2), "two")), Ok(Vec::new()), "the same draft is already saved");
+    let discarded = after(vec![create("invoice", "es"), draft(None, "one"), Command::DiscardDraft { expected: None }]);
+    assert_eq!(discarded.decide(draft(Some(1), "x")), Err(Rejection::DraftChanged(DraftNumber(0))));
+    assert_eq!(discarded.decide(publish(1, None)), Err(Rejection::NoDraft));
+    let again = fold(
+        discarded.clone(),
+        &discarded.decide(draft(Some(0), "x")).expect("events").into_iter().map(recorded).collect::<Vec<_>>(),
+    );
+    assert_eq!(again.template.expect("a template").draft.expect("a draft").draft, 2, "numbers are never reused");
+}
+
+#[test]
+fn a_draft_follows_the_version_that_its_author_saw() {
+    let revised = after(vec![create("invoice", "es"), draft(None, "mine"), change(None, "theirs")]);
+    assert_eq!(revised.decide(publish(1, None)), Err(Rejection::Changed(2)));
+    let published = revised.decide(publish(1, Some(2))).expect("events");
+    assert!(matches!(&published[..], [TemplateEvent::TemplateRevised { version: 3, .. }]), "{published:?}");
+    let same = after(vec![create("invoice", "es"), draft(None, "hash")]);
+    assert!(matches!(
+        &same.decide(publish(1, None)).expect("events")[..],
+        [TemplateEvent::TemplateDraftDiscarded { .. }]
+    ));
+}
+
+#[test]
+fn sample_data_is_replaced_as_a_whole() {
+    let samples = || Command::SetSamples { samples: "s1".to_owned() };
+    let state = after(vec![create("invoice", "es"), samples()]);
+    assert_eq!(state.decide(samples()), Ok(Vec::new()));
+    assert_eq!(state.template.expect("a template").samples.as_deref(), Some("s1"));
+}

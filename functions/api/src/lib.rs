@@ -34,6 +34,7 @@ mod sms_provider;
 mod statistics;
 mod subjects;
 mod suppressions;
+mod template_drafts;
 mod templates;
 pub mod tokens;
 

@@ -9,7 +9,7 @@ use domain::access::{Permission, Reach};
 use crate::{
     Api, attachments, audit, business_events, change, channels, collections, dead_letters, invoices, keys, limits,
     payment_links, preferences, providers, read, schedules, send, sms_provider, statistics, subjects, suppressions,
-    templates,
+    template_drafts, templates,
 };
 
 /// One method of one path.
@@ -172,6 +172,12 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/communication-templates/{id}/activate" Templates(Scoped), activateTemplate => templates::activate;
     POST "/api/communication-templates/{id}/deactivate" Templates(Scoped), deactivateTemplate => templates::deactivate;
     POST "/api/communication-templates/{id}/preview" View(Scoped), previewTemplate => templates::preview;
+    GET "/api/communication-templates/{id}/draft" View(Scoped), getTemplateDraft => template_drafts::get;
+    PUT "/api/communication-templates/{id}/draft" Templates(Scoped), saveTemplateDraft => template_drafts::put;
+    DELETE "/api/communication-templates/{id}/draft" Templates(Scoped), discardTemplateDraft => template_drafts::remove;
+    POST "/api/communication-templates/{id}/draft/publish" Templates(Scoped), publishTemplateDraft => template_drafts::publish;
+    GET "/api/communication-templates/{id}/samples" View(Scoped), getTemplateSamples => template_drafts::samples;
+    PUT "/api/communication-templates/{id}/samples" Templates(Scoped), setTemplateSamples => template_drafts::put_samples;
     GET "/api/v1/communication/templates" View(Scoped), listTemplates => templates::list;
     POST "/api/v1/communication/templates" Templates(Scoped), createTemplate => templates::create;
     GET "/api/v1/communication/templates/{id}" View(Scoped), getTemplate => templates::get;

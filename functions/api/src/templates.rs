@@ -13,6 +13,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::message::RenderedMessage;
+use domain::render::{TemplatePart, Warning};
 use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion};
 use events::{Channel, MessageType};
 use problem::{FieldError, Problem, ProblemKind};
@@ -23,11 +24,11 @@ use crate::headers::{if_match, json_with_etag};
 use crate::message_body::read_type;
 use crate::query::QueryParams;
 use crate::read::read_type_filter;
-use crate::{Api, Shared, json, read_body};
+use crate::{Api, Shared, json, read_body, template_drafts};
 
 /// Maximum length of a body, in characters.
-const MAX_BODY: usize = 100_000;
-const MAX_SUBJECT: usize = 500;
+pub(crate) const MAX_BODY: usize = 100_000;
+pub(crate) const MAX_SUBJECT: usize = 500;
 /// Maximum number of variables that a template may declare.
 const MAX_VARIABLES: usize = 200;
 
@@ -40,7 +41,7 @@ fn show_version(version: &TemplateVersion) -> Value {
     })
 }
 
-fn present_tenant_template(caller: &Caller, own: &Template) -> Value {
+pub(crate) fn present_tenant_template(caller: &Caller, own: &Template) -> Value {
     json!({
         "id": own.id,
         "businessId": caller.principal.tenant,
@@ -54,6 +55,7 @@ fn present_tenant_template(caller: &Caller, own: &Template) -> Value {
         "availableVariables": own.latest.variables,
         "isActive": own.is_active,
         "isSystem": false,
+        "draft": own.draft.as_ref().map(template_drafts::summary),
         "createdAt": show_time(own.created_at),
         "createdBy": own.created_by,
         "updatedAt": show_time(own.updated_at),
@@ -75,10 +77,11 @@ fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
         "availableVariables": templates::builtin_variables(builtin)?,
         "isActive": true,
         "isSystem": true,
+        "draft": Value::Null,
     }))
 }
 
-fn with_content(mut shown: Value, text: &TemplateContent) -> Value {
+pub(crate) fn with_content(mut shown: Value, text: &TemplateContent) -> Value {
     shown["subjectTemplate"] = json!(text.subject);
     shown["bodyTemplate"] = json!(text.body);
     shown
@@ -329,6 +332,18 @@ pub(crate) async fn preview(
     Ok(json(StatusCode::OK, &show_message(&message)))
 }
 
+pub(crate) fn show_error(FieldError { pointer, code, detail }: FieldError) -> Value {
+    json!({ "pointer": pointer, "code": code, "detail": detail })
+}
+
+fn show_warning(warning: &Warning) -> Value {
+    let pointer = match warning.part {
+        TemplatePart::Subject => "/subjectTemplate",
+        TemplatePart::Body => "/bodyTemplate",
+    };
+    json!({ "pointer": pointer, "code": warning.code, "line": warning.line, "detail": warning.detail })
+}
+
 /// Checks content and returns the variables that it uses. With `variables`, it is rendered too.
 pub(crate) async fn validate(Extension(caller): Extension<Caller>, body: Body) -> Result<Response, Problem> {
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
@@ -337,28 +352,29 @@ pub(crate) async fn validate(Extension(caller): Extension<Caller>, body: Body) -
     let body = fields.required("bodyTemplate", |f| f.text("bodyTemplate", MAX_BODY));
     let variables = fields.object("variables");
     let locale = read_locale(&mut fields);
+    let known = read_variables(&mut fields).unwrap_or_default();
     fields.finish()?;
     let (Some(channel), Some(body)) = (channel, body) else {
         return Err(missing());
     };
-    let unsaved = UnsavedTemplate { channel, content: TemplateContent { subject, body }, locale, variables };
-    let error =
-        |pointer: String, code: &str, detail: String| json!({ "pointer": pointer, "code": code, "detail": detail });
+    let unsaved = UnsavedTemplate { channel, content: TemplateContent { subject, body }, locale, variables, known };
     let answer = match templates::validate(&caller, unsaved).await? {
         Validation::NotCompiled(part, fault) => {
             let fault = TemplateFault::Content(ContentFault::Part(part, fault));
-            let FieldError { pointer, code, detail } = fault.into();
-            json!({ "valid": false, "errors": [error(pointer, code, detail)] })
+            json!({ "valid": false, "errors": [show_error(fault.into())] })
         }
-        Validation::Compiled { variables, required, rendered } => {
+        Validation::Compiled { variables, required, rendered, warnings } => {
             let mut answer = json!({
                 "valid": true, "errors": [], "availableVariables": variables, "requiredVariables": required,
+                "warnings": warnings.iter().map(show_warning).collect::<Vec<_>>(),
             });
             match rendered {
                 Some(Ok(message)) => answer["rendered"] = show_message(&message),
                 Some(Err(fault)) => {
                     answer["valid"] = json!(false);
-                    answer["errors"] = json!([error("/variables".to_owned(), fault.kind(), format!("{fault}."))]);
+                    let pointer = "/variables".to_owned();
+                    let error = FieldError { pointer, code: fault.kind(), detail: format!("{fault}.") };
+                    answer["errors"] = json!([show_error(error)]);
                 }
                 None => (),
             }

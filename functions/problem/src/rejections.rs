@@ -12,7 +12,16 @@ fn not_possible(rejection: &dyn std::fmt::Display) -> Problem {
 
 impl From<templates::Rejection> for Problem {
     fn from(rejection: templates::Rejection) -> Self {
-        not_possible(&rejection)
+        match rejection {
+            templates::Rejection::NoDraft => Problem::new(ProblemKind::NotFound, "The template has no draft."),
+            templates::Rejection::DraftChanged(_) => {
+                Problem::new(ProblemKind::PreconditionFailed, sentence(&rejection.to_string()))
+            }
+            templates::Rejection::Unknown
+            | templates::Rejection::Exists(_)
+            | templates::Rejection::TooMany
+            | templates::Rejection::Changed(_) => not_possible(&rejection),
+        }
     }
 }
 

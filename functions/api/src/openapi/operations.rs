@@ -300,7 +300,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation("validateTemplate", "Validate a template's content and list its variables")
         .takes(
             "ValidateRequest",
-            r#"{"channel":"sms","bodyTemplate":"Hi {{customerName}}","variables":{"customerName":"Ada"}}"#,
+            r#"{"channel":"sms","bodyTemplate":"Hi {{customerName}}","variables":{"customerName":"Ada"},
+                "availableVariables":["customerName"]}"#,
         )
         .answers(200, "Validation"),
     get("getTemplate", "Template", "Get one template with its content; the ETag is its version")
@@ -317,6 +318,25 @@ pub const OPERATIONS: &[Operation] = &[
     operation("previewTemplate", "Render a template exactly as it would be sent")
         .may_take("PreviewRequest", r#"{"variables":{"customerName":"Ada"},"locale":"es"}"#)
         .answers(200, "Preview"),
+    get("getTemplateDraft", "TemplateDraft", "Get the draft of a template's next version; the ETag is its number"),
+    operation("saveTemplateDraft", "Save a draft, in place of the one before it; no message uses it")
+        .headers("If-Match? string")
+        .takes("NewTemplateDraft", r#"{"bodyTemplate":"Hello {{customerName}}","baseVersion":1}"#)
+        .answers(200, "TemplateDraft")
+        .problems(&[Conflict, PreconditionFailed]),
+    delete("discardTemplateDraft", "Discard the draft of a template")
+        .headers("If-Match? string")
+        .problems(&[Conflict, PreconditionFailed]),
+    operation("publishTemplateDraft", "Make the draft the next version of the template")
+        .headers("If-Match? string")
+        .may_take("TemplatePublication", r#"{"baseVersion":1}"#)
+        .answers(200, "Template")
+        .problems(&[Conflict, PreconditionFailed]),
+    get("getTemplateSamples", "TemplateSamples", "List the sample data for previews of a template"),
+    operation("setTemplateSamples", "Replace the sample data for previews of a template")
+        .takes("NewTemplateSamples", r#"{"samples":[{"name":"Longest name","variables":{"customerName":"Konstantinos"}}]}"#)
+        .answers(200, "TemplateSamples")
+        .problems(&[Conflict]),
     // ---- People
     get("getDefaultPreferences", "Preferences", "Get the tenant's default preferences"),
     operation("changeDefaultPreferences", "Change the tenant's default preferences")

@@ -341,7 +341,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "Template",
         "id string, businessId string?, code string, channel Channel?, locale string, type Type, name string, description string?, \
-         version integer, availableVariables [string], isActive boolean, isSystem boolean, usageCount? integer, \
+         version integer, availableVariables [string], isActive boolean, isSystem boolean, draft DraftSummary?, usageCount? integer, \
          createdAt? time, createdBy? string, updatedAt? time, updatedBy? string, subjectTemplate? string?, \
          bodyTemplate? string",
     ),
@@ -357,6 +357,18 @@ const OBJECTS: &[(&str, &str)] = &[
         "name? string:255, type? TypeOrGeneral, description? string:1000, subjectTemplate? string:500, \
          bodyTemplate? string:100000, availableVariables? [string], isActive? boolean",
     ),
+    ("DraftSummary", "number integer, baseVersion integer, savedAt time, savedBy string"),
+    (
+        "TemplateDraft",
+        "id string, number integer, baseVersion integer, version integer, savedAt time, savedBy string, \
+         subjectTemplate string?, bodyTemplate string, valid boolean, errors [FieldError]",
+    ),
+    ("NewTemplateDraft", "subjectTemplate? string:500, bodyTemplate string:100000, baseVersion? integer:1..4294967295"),
+    ("TemplatePublication", "baseVersion? integer:1..4294967295"),
+    ("TemplateSample", "name string:100, variables object"),
+    ("TemplateSamples", "id string, samples [TemplateSample]"),
+    ("NewTemplateSamples", "samples [TemplateSample]"),
+    ("TemplateWarning", "pointer string, code string, line integer?, detail string"),
     ("TemplateVersion", "version integer, availableVariables? [string], createdAt? time, createdBy? string"),
     ("TemplateVersions", "id string, versions [TemplateVersion]"),
     ("PreviewRequest", "variables? object, locale? string:35, version? integer:1..4294967295, channel? Channel"),
@@ -364,12 +376,12 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "ValidateRequest",
         "channel Channel, subjectTemplate? string:500, bodyTemplate string:100000, variables? object, \
-         locale? string:35",
+         locale? string:35, availableVariables? [string]",
     ),
     (
         "Validation",
         "valid boolean, errors [FieldError], availableVariables? [string], requiredVariables? [string], \
-         rendered? Preview",
+         warnings? [TemplateWarning], rendered? Preview",
     ),
 ];
 

@@ -3,6 +3,7 @@
 mod cache;
 mod compiled;
 mod content;
+mod drafts;
 mod preview;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use events::{Channel, MessageType};
 
 pub use cache::{RenderingError, TemplateCache, TemplateContent, load_content, template_content_key};
 pub use content::{CheckedContent, ContentFault, TemplateFault, is_code, is_locale};
+pub use drafts::{FullDraft, NewDraft, Sample, discard_draft, draft, publish, samples, save_draft, set_samples};
 pub use preview::{PreviewRequest, UnsavedTemplate, Validation, builtin_variables, preview, validate};
 
 use crate::app::App;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::access::{Permission, Reach};
 use domain::message::RenderedMessage;
-use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, render_within};
+use domain::render::{CompiledTemplate, RenderError, RenderInput, TemplatePart, Warning, lint, render_within};
 use domain::templates::{DEFAULT_LOCALE, SystemTemplate};
 use events::{Channel, TemplateRef};
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub struct UnsavedTemplate {
     pub locale: Option<String>,
     /// The variables to render it with. With `None`, it is not rendered.
     pub variables: Option<Value>,
+    /// The variables that callers give. Others are warned of. Empty means that nobody knows.
+    pub known: Vec<String>,
 }
 
 /// The result of a check.
@@ -47,6 +49,7 @@ pub enum Validation {
         /// The variables without which it is not rendered.
         required: Vec<String>,
         rendered: Option<Result<Box<RenderedMessage>, RenderError>>,
+        warnings: Vec<Warning>,
     },
 }
 
@@ -131,7 +134,7 @@ pub async fn preview(
 /// [`TemplateError::Forbidden`], [`TemplateError::Busy`]
 pub async fn validate(
     caller: &Caller,
-    UnsavedTemplate { channel, content, locale, variables: given }: UnsavedTemplate,
+    UnsavedTemplate { channel, content, locale, variables: given, known }: UnsavedTemplate,
 ) -> Result<Validation, TemplateError> {
     caller.authorise(Permission::View, Reach::Scoped)?;
     let compiled = match rendering::compile(content.subject.as_deref(), &content.body).await? {
@@ -140,9 +143,10 @@ pub async fn validate(
     };
     let pinned = TemplateRef { id: String::new(), version: 0, text: None };
     let (variables, required) = compiled.variables();
+    let warnings = lint(content.subject.as_deref(), &content.body, &variables, &known);
     let rendered = match given {
         Some(given) => Some(render_compiled(channel, pinned, compiled, given, locale).await?.map(Box::new)),
         None => None,
     };
-    Ok(Validation::Compiled { variables, required, rendered })
+    Ok(Validation::Compiled { variables, required, rendered, warnings })
 }
