@@ -18,7 +18,7 @@ async fn page(server: &TestServer, path: &str) -> Seen {
     let status = response.status();
     let html = response.text().await.expect("text");
     assert_eq!(html.matches("<h1").count(), 1, "{path} has one heading");
-    assert!(!html.contains(" style=") && !html.contains(" onclick="), "{path} has nothing inline");
+    assert!(!html.contains(" style=\"") && !html.contains(" onclick=\""), "{path} has nothing inline");
     Seen { status, html }
 }
 
@@ -147,4 +147,64 @@ async fn a_message_is_checked_and_sent_once() {
     assert!(first.starts_with("/messages/com_") && first == second, "{first} {second}");
     let queue = page(&server, "/queue").await;
     assert!(queue.html.contains("Nothing waits for a decision"), "{}", queue.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_written_checked_published_and_restored() {
+    let server = TestServer::new().await;
+    let new = page(&server, "/templates/new").await;
+    let token = token_of(&new.html);
+    let post = async |path: &str, fields: &[(&str, &str)]| {
+        let form = [&[("_token", &*token)], fields].concat();
+        let response =
+            server.client.post(format!("{}{path}", server.local.url)).form(&form).send().await.expect("an answer");
+        (response.status(), response.url().path().to_owned(), response.text().await.expect("text"))
+    };
+    let name = [("name", "Ready <b>"), ("code", "ready"), ("channel", "sms"), ("type", "general_notification")];
+    let (status, _, html) = post("/templates/new", &[&name[..], &[("bodyTemplate", "Hi {{#if}}")]].concat()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(html.contains("<title>Error: ") && html.contains(r##"href="#f-bodyTemplate""##), "{html}");
+    let good = [("bodyTemplate", "Hi {{customerName}},\r\nyour order is ready.")];
+    let (_, path, html) = post("/templates/new", &[&name[..], &good].concat()).await;
+    assert_eq!(path, "/templates/tpl_ready.sms.default");
+    assert!(html.contains("Ready &#60;b&#62;") && html.contains("Version 1 is in use"), "{html}");
+
+    // A draft with a fault is kept, and cannot be published.
+    let edit = async |draft: &str, body: &str, act: &str| {
+        post(&path, &[("draft", draft), ("base", "1"), ("bodyTemplate", body), ("do", act)]).await
+    };
+    let (status, _, html) = edit("0", "Hi {{customrName}}", "save").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("Did you mean") && html.contains("Draft saved"), "{html}");
+    let (status, _, html) = edit("0", "Mine", "save").await;
+    assert_eq!(status, StatusCode::PRECONDITION_FAILED, "somebody else saved a draft");
+    assert!(
+        html.contains("This changed while you were editing") && html.contains("customrName") && html.contains("Mine")
+    );
+    let (_, at, html) = edit("1", "Hello {{customerName}}", "publish").await;
+    assert_eq!(at, format!("{path}/publish"));
+    assert!(html.contains("Version 2 is ready to publish") && html.contains("<ins>+ Hello {{customerName}}"), "{html}");
+    let (_, at, html) = post(&format!("{path}/publish"), &[("draft", "2"), ("base", "1")]).await;
+    assert!(at == path && html.contains("Version 2 is in use"), "{html}");
+    let (status, ..) = post(&format!("{path}/publish"), &[("draft", "2"), ("base", "1")]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "it is published once");
+
+    let (_, _, html) = post(&format!("{path}/versions/1"), &[("base", "2")]).await;
+    assert!(html.contains("Restored as a new version") && html.contains("Version 3 is in use"), "{html}");
+    let sample = [("do", "sample"), ("sampleName", "Ada"), ("sampleVariables", r#"{"customerName":"<i>Ada</i>"}"#)];
+    let body = [("bodyTemplate", "Hi {{customerName}}"), ("draft", "0"), ("base", "3")];
+    let (_, _, html) = post(&path, &[&sample[..], &body].concat()).await;
+    assert!(html.contains("Sample data saved") && html.contains(r#"<p class="bub">Hi &#60;i&#62;Ada"#), "{html}");
+    let test = [("do", "test"), ("testTo", "+447700900001"), ("key", "k-1"), ("sample", "Ada")];
+    let (_, _, html) = post(&path, &[&test[..], &body].concat()).await;
+    assert!(html.contains("Test accepted for sending"), "{html}");
+    let (_, _, html) = post(&format!("{path}/archive"), &[]).await;
+    assert!(html.contains("Archived"), "{html}");
+    let list = page(&server, "/templates?isActive=false").await;
+    assert!(list.html.contains("1 template</h1>") && list.html.contains("archived"), "{}", list.html);
+
+    let mail = server.client.get(format!("{}/templates/tpl_invoice_email/mail", server.local.url)).send().await;
+    let mail = mail.expect("an answer");
+    assert!(mail.headers()["content-security-policy"].to_str().expect("text").starts_with("sandbox;"));
+    assert!(mail.text().await.expect("text").contains("INV-2042"));
 }

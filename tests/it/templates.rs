@@ -228,7 +228,10 @@ async fn a_draft_is_saved_with_faults_mended_and_published() {
     assert_eq!(server.get(&draft).await.status, StatusCode::NOT_FOUND);
     let saved = put(json!({ "bodyTemplate": "Hi {{#if a}}", "baseVersion": 1 }), "\"0\"").await;
     assert_eq!((saved.status, &saved.body["valid"]), (StatusCode::OK, &json!(false)), "{}", saved.body);
-    assert_eq!((saved.text("/errors/0/pointer"), &saved.headers["etag"]), ("/bodyTemplate", &"\"1\"".parse().expect("a tag")));
+    assert_eq!(
+        (saved.text("/errors/0/pointer"), &saved.headers["etag"]),
+        ("/bodyTemplate", &"\"1\"".parse().expect("a tag"))
+    );
     let refused = server.post(&format!("{draft}/publish"), json!({})).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
 
@@ -248,10 +251,9 @@ async fn a_draft_is_saved_with_faults_mended_and_published() {
     assert_eq!((published.status, &published.body["version"]), (StatusCode::OK, &json!(3)), "{}", published.body);
     assert_eq!((published.text("/bodyTemplate"), &published.body["draft"]), ("Hi {{customerName}}", &Value::Null));
     assert_eq!(server.answer(server.request(Method::DELETE, &draft)).await.status, StatusCode::NO_CONTENT);
-    let system = server.answer(
-        server.request(Method::PUT, &format!("{TEMPLATES}/tpl_invoice_sms/draft")).json(&json!({ "bodyTemplate": "x" })),
-    );
-    assert_eq!(system.await.status, StatusCode::CONFLICT);
+    let builtin = format!("{TEMPLATES}/tpl_invoice_sms/draft");
+    let system = server.request(Method::PUT, &builtin).json(&json!({ "bodyTemplate": "x" }));
+    assert_eq!(server.answer(system).await.status, StatusCode::CONFLICT);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,13 +279,10 @@ async fn samples_are_stored_with_a_template_and_warnings_name_their_line() {
         let refused = put(body).await;
         assert_eq!((refused.status, refused.text("/errors/0/code")), (StatusCode::UNPROCESSABLE_ENTITY, code));
     }
-    let checked = server.post(
-        &format!("{TEMPLATES}/validate"),
-        json!({
-            "channel": "sms", "bodyTemplate": "Hi\n{{customrName}}", "availableVariables": ["customerName"],
-        }),
-    );
-    let checked = checked.await;
+    let validate = format!("{TEMPLATES}/validate");
+    let body =
+        json!({ "channel": "sms", "bodyTemplate": "Hi\n{{customrName}}", "availableVariables": ["customerName"] });
+    let checked = server.post(&validate, body).await;
     let warning = json!({
         "pointer": "/bodyTemplate", "code": "new_variable", "line": 2,
         "detail": "“customrName” is a new variable. Did you mean “customerName”?",

@@ -35,6 +35,7 @@ mod statistics;
 mod subjects;
 mod suppressions;
 mod template_drafts;
+mod template_view;
 mod templates;
 pub mod tokens;
 

@@ -7,29 +7,18 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::templates::TemplateDraft;
 use problem::{FieldError, Problem};
 use serde_json::{Value, json};
 
-use crate::fields::{BodyReader, missing, show_time};
+use crate::fields::{BodyReader, missing};
 use crate::headers::{if_match, json_with_etag};
-use crate::templates::{MAX_BODY, MAX_SUBJECT, present_tenant_template, show_error, with_content};
+use crate::template_view::{MAX_BODY, MAX_SUBJECT, present_tenant_template, show_error, summary, with_content};
 use crate::{Shared, json, read_body};
 
 /// Maximum number of samples of one template.
 const MAX_SAMPLES: usize = 10;
 /// Maximum size of the variables of one sample, as JSON in bytes.
 const MAX_SAMPLE: usize = 20_000;
-
-/// What a template says about its draft.
-pub(crate) fn summary(draft: &TemplateDraft) -> Value {
-    json!({
-        "number": draft.draft,
-        "baseVersion": draft.base,
-        "savedAt": show_time(draft.at),
-        "savedBy": draft.by,
-    })
-}
 
 fn present(full: FullDraft) -> Response {
     let FullDraft { template, draft, content, faults } = full;

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::message::RenderedMessage;
 use domain::render::{TemplatePart, Warning};
-use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, Template, TemplateVersion};
+use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, TemplateVersion};
 use events::{Channel, MessageType};
 use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
@@ -24,11 +24,9 @@ use crate::headers::{if_match, json_with_etag};
 use crate::message_body::read_type;
 use crate::query::QueryParams;
 use crate::read::read_type_filter;
-use crate::{Api, Shared, json, read_body, template_drafts};
+use crate::template_view::{MAX_BODY, MAX_SUBJECT, present_tenant_template, show_error, with_content};
+use crate::{Api, Shared, json, read_body};
 
-/// Maximum length of a body, in characters.
-pub(crate) const MAX_BODY: usize = 100_000;
-pub(crate) const MAX_SUBJECT: usize = 500;
 /// Maximum number of variables that a template may declare.
 const MAX_VARIABLES: usize = 200;
 
@@ -38,28 +36,6 @@ fn show_version(version: &TemplateVersion) -> Value {
         "availableVariables": version.variables,
         "createdAt": show_time(version.at),
         "createdBy": version.by,
-    })
-}
-
-pub(crate) fn present_tenant_template(caller: &Caller, own: &Template) -> Value {
-    json!({
-        "id": own.id,
-        "businessId": caller.principal.tenant,
-        "code": own.code,
-        "channel": own.channel,
-        "locale": own.locale,
-        "type": own.kind,
-        "name": own.name,
-        "description": own.description,
-        "version": own.latest.version,
-        "availableVariables": own.latest.variables,
-        "isActive": own.is_active,
-        "isSystem": false,
-        "draft": own.draft.as_ref().map(template_drafts::summary),
-        "createdAt": show_time(own.created_at),
-        "createdBy": own.created_by,
-        "updatedAt": show_time(own.updated_at),
-        "updatedBy": own.updated_by,
     })
 }
 
@@ -79,12 +55,6 @@ fn show_system(builtin: &SystemTemplate) -> Result<Value, Problem> {
         "isSystem": true,
         "draft": Value::Null,
     }))
-}
-
-pub(crate) fn with_content(mut shown: Value, text: &TemplateContent) -> Value {
-    shown["subjectTemplate"] = json!(text.subject);
-    shown["bodyTemplate"] = json!(text.body);
-    shown
 }
 
 fn system_content(builtin: &SystemTemplate) -> TemplateContent {
@@ -330,10 +300,6 @@ pub(crate) async fn preview(
     let request = PreviewRequest { version, channel, locale, variables };
     let message = templates::preview(&api.app, &caller, &id, request).await?;
     Ok(json(StatusCode::OK, &show_message(&message)))
-}
-
-pub(crate) fn show_error(FieldError { pointer, code, detail }: FieldError) -> Value {
-    json!({ "pointer": pointer, "code": code, "detail": detail })
 }
 
 fn show_warning(warning: &Warning) -> Value {

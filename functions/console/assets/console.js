@@ -5,7 +5,7 @@
     document.cookie = `zone=${zone.replaceAll("/", "%2F")}; Path=/; Max-Age=31536000; SameSite=Lax`;
   }
 
-  const pages = { o: "/", m: "/messages", q: "/queue", s: "/send" };
+  const pages = { o: "/", m: "/messages", q: "/queue", s: "/send", t: "/templates", i: "/inbox" };
   const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]");
   let goes = false;
   document.addEventListener("keydown", (event) => {
@@ -30,6 +30,40 @@
     await navigator.clipboard.writeText(button.dataset.copy);
     toast(button.dataset.copied || "Copied");
   });
+
+  // The editor: variables are inserted at the cursor, lines are numbered, and an email follows what is typed.
+  const editor = document.querySelector(".ed textarea");
+  if (editor) {
+    const form = editor.form;
+    const press = (name) => form.querySelector(`[name=do][value=${name}]`) || document.querySelector(`[form=edit][value=${name}]`);
+    form.addEventListener("click", (event) => {
+      const button = event.target.closest("[name=insert]");
+      if (!button) return;
+      event.preventDefault();
+      editor.setRangeText(`{{${button.value}}}`, editor.selectionStart, editor.selectionEnd, "end");
+      editor.dispatchEvent(new Event("input", { bubbles: true }));
+      editor.focus();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      const name = { s: "save", Enter: "preview" }[event.key];
+      const button = name && press(name);
+      if (!button) return;
+      event.preventDefault();
+      button.click();
+    });
+    let waits;
+    editor.addEventListener("input", () => {
+      const numbers = editor.previousElementSibling;
+      const count = Math.min(editor.value.split("\n").length + 2, 2002);
+      for (let line = numbers.children.length + 1; line <= count; line++) {
+        numbers.append(Object.assign(document.createElement("li"), { textContent: line }));
+      }
+      editor.rows = numbers.children.length;
+      clearTimeout(waits);
+      waits = setTimeout(() => form.querySelector("[data-live]")?.click(), 800);
+    });
+  }
 
   function toast(text) {
     const box = document.querySelector(".toasts");

@@ -32,6 +32,11 @@ impl Fields {
         self.0.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
     }
 
+    /// The text of a larger field, with the line ends that it had before the browser sent it.
+    pub fn text(&self, name: &str) -> String {
+        self.raw(name).replace("\r\n", "\n")
+    }
+
     /// Whether a field has this value.
     pub fn is(&self, name: &str, value: &str) -> bool {
         self.get(name) == value

@@ -74,7 +74,13 @@ pub const NAVIGATION: &[(&str, &[Link])] = &[
             link("queue", "Queue", "/queue", "queue"),
         ],
     ),
-    ("Send", &[link("send", "Send a message", "/send", "compose")]),
+    (
+        "Send",
+        &[
+            link("send", "Send a message", "/send", "compose"),
+            link("templates", "Templates", "/templates", "templates"),
+        ],
+    ),
 ];
 
 impl Shell {

@@ -164,6 +164,21 @@ pub fn channel_icon(name: &str) -> &'static str {
     CHANNELS.iter().find(|(id, _)| *id == name).map_or("messages", |(id, _)| id)
 }
 
+/// The name of a language, by its tag.
+pub fn locale(tag: &str) -> String {
+    match tag {
+        "default" => "every language".to_owned(),
+        "en" => "English".to_owned(),
+        "es" => "Español".to_owned(),
+        "fr" => "Français".to_owned(),
+        "de" => "Deutsch".to_owned(),
+        "nl" => "Nederlands".to_owned(),
+        "pt" => "Português".to_owned(),
+        "sw" => "Kiswahili".to_owned(),
+        tag => tag.to_owned(),
+    }
+}
+
 /// The statuses that lists are filtered by, with their words.
 pub const STATUSES: [(&str, &str); 13] = [
     ("queued", "Queued"),

@@ -6,6 +6,8 @@ mod overview;
 mod queue;
 mod send;
 mod session;
+mod template;
+mod templates;
 
 use std::sync::Arc;
 
@@ -23,6 +25,13 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/messages/{id}/mail", get(message::mail))
         .route("/messages/{id}/{act}", post(message::act))
         .route("/send", get(send::show).post(send::submit))
+        .route("/templates", get(templates::list))
+        .route("/templates/new", get(template::new::show).post(template::new::create))
+        .route("/templates/{id}", get(template::show).post(template::submit))
+        .route("/templates/{id}/mail", get(template::mail).post(template::mail_of_form))
+        .route("/templates/{id}/publish", get(template::versions::preview).post(template::versions::publish))
+        .route("/templates/{id}/versions/{version}", get(template::versions::show).post(template::versions::restore))
+        .route("/templates/{id}/{act}", post(template::act))
         .route("/queue", get(queue::show))
         .route("/queue/redrive", post(queue::redrive))
         .route("/session/theme", post(session::theme))
