@@ -1,7 +1,7 @@
 // Every page of the console, found by its links: accessible, within its width, quiet, and small.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Tidings, faultsOf, fill, kindOf, launch, linksOf, open } from "./support.mjs";
+import { TEMPLATES, Tidings, faultsOf, fill, kindOf, launch, linksOf, open } from "./support.mjs";
 
 const MAX_PAGE = 32 * 1024;
 const MAX_REQUESTS = 7;
@@ -27,6 +27,7 @@ async function crawl() {
   const reader = await open(browser);
   const known = new Map();
   const next = ["/", ...Object.values(ids).map((id) => `/messages/${id}`), "/messages/com_0", "/nowhere"];
+  next.push(...TEMPLATES.flatMap((id) => ["", "/publish", "/versions/1"].map((page) => `/templates/${id}${page}`)));
   const forced = new Set(next);
   while (next.length && known.size < MAX_PAGES) {
     const path = next.shift();

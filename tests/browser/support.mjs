@@ -95,10 +95,26 @@ export async function fill(tidings) {
     long: await tidings.send({ subject: "x".repeat(180), content: `${"word ".repeat(900)}${"x".repeat(500)}` }),
     rtl: await tidings.send({ recipientName: "أحمد", subject: "فاتورة رقم 12", content: "مرحبا" }),
   };
+  await fillTemplates(tidings);
   await tidings.untilStatus(ids.opened, "opened");
   await tidings.untilStatus(ids.bounced, "bounced");
   await tidings.untilStatus(ids.hostile, "delivered", "sent");
   return ids;
+}
+
+/** Templates whose pages every run looks at: with a draft that has faults, and with content that wants to run. */
+export const TEMPLATES = ["tpl_renewal.sms.en", "tpl_renewal.email.en"];
+
+async function fillTemplates(tidings) {
+  const template = { name: `Renewal ${HOSTILE.slice(0, 60)}`, code: "renewal", type: "general", locale: "en" };
+  const all = "/api/communication-templates";
+  await tidings.call("POST", all, { ...template, channel: "sms", bodyTemplate: "Hi {{customerName}}\nrenew today." });
+  await tidings.call("PUT", `${all}/${TEMPLATES[0]}/draft`, { bodyTemplate: `Hi {{customrName}}\n{{#if due}}${"x".repeat(300)}` });
+  const html = { subjectTemplate: HOSTILE, bodyTemplate: `<b>${HOSTILE}</b> {{customerName}}` };
+  await tidings.call("POST", all, { ...template, channel: "email", ...html });
+  await tidings.call("PUT", `${all}/${TEMPLATES[1]}/draft`, { ...html, bodyTemplate: "<p>مرحبا {{customerName}}</p>" });
+  const samples = [{ name: HOSTILE.slice(0, 60), variables: { customerName: HOSTILE } }];
+  await tidings.call("PUT", `${all}/${TEMPLATES[1]}/samples`, { samples });
 }
 
 export async function launch() {
