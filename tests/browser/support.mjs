@@ -96,6 +96,7 @@ export async function fill(tidings) {
     rtl: await tidings.send({ recipientName: "أحمد", subject: "فاتورة رقم 12", content: "مرحبا" }),
   };
   await fillTemplates(tidings);
+  await fillInvoices(tidings);
   await tidings.untilStatus(ids.opened, "opened");
   await tidings.untilStatus(ids.bounced, "bounced");
   await tidings.untilStatus(ids.hostile, "delivered", "sent");
@@ -115,6 +116,27 @@ async function fillTemplates(tidings) {
   await tidings.call("PUT", `${all}/${TEMPLATES[1]}/draft`, { ...html, bodyTemplate: "<p>مرحبا {{customerName}}</p>" });
   const samples = [{ name: HOSTILE.slice(0, 60), variables: { customerName: HOSTILE } }];
   await tidings.call("PUT", `${all}/${TEMPLATES[1]}/samples`, { samples });
+}
+
+/** An invoice with a payment and an open reminder, an event that was not understood, and a schedule. */
+async function fillInvoices(tidings) {
+  await tidings.call("POST", "/api/collections/enable", {});
+  const tell = (id, type, data) => tidings.call("POST", "/api/events", { id, type, source: "shop", data });
+  const customer = { id: "cus_7", name: `Ada ${HOSTILE.slice(0, 40)}`, email: "ada@sim.test" };
+  const terms = { total: "100.00", currency: "EUR", status: "issued", issuedOn: "2026-01-01" };
+  for (const [id, dueOn] of [["7", "2026-02-01"], ["8", "2027-11-01"], ["x".repeat(200), "2026-03-01"]]) {
+    await tell(`issued-${id}`, "ar_invoice.created", { invoice: { id, number: `INV-${id}`.slice(0, 100), dueOn, ...terms }, customer, businessName: "Acme" });
+  }
+  const payment = { id: "pay-1", amount: "40.00", currency: "EUR", receivedAt: "2026-11-01T09:00:00Z", method: "card" };
+  await tell("paid-7", "payment.received", { payment, allocations: [{ invoice: "7", amount: "40.00" }], customer, businessName: "Acme" });
+  const wrong = { source: "flowpos", account: "000000000000", id: "1", "detail-type": "sale.created", time: "2026-11-01T00:00:00Z" };
+  await tidings.call("POST", "/_dev/events", { ...wrong, detail: { sale: { id: 5, note: HOSTILE } } });
+  await tidings.call("POST", "/api/schedules", {
+    name: `Daily ${HOSTILE.slice(0, 60)}`,
+    when: { cron: "0 9 * * *" },
+    timeZone: "America/Mexico_City",
+    action: { send: { channel: "sms", type: "general", recipientContact: "+447700900001", content: "Hello" } },
+  });
 }
 
 export async function launch() {

@@ -10,6 +10,7 @@ mod business_invoices;
 mod channels;
 mod collections;
 mod console;
+mod console_invoices;
 mod contracts;
 mod costs;
 mod data_folder;

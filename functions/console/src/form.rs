@@ -51,6 +51,12 @@ impl Fields {
         self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }
 
+    /// The same fields with one more.
+    pub fn and(mut self, name: &str, value: &str) -> Fields {
+        self.0.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same address with other values. An empty value removes the parameter.
     pub fn with<'a>(&'a self, changes: &[(&'a str, &'a str)]) -> String {
         let kept = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -5,6 +5,7 @@
 mod api_client;
 mod assets;
 mod form;
+mod invoice_words;
 mod refusal;
 mod refusal_page;
 mod screens;

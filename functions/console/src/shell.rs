@@ -79,6 +79,14 @@ pub const NAVIGATION: &[(&str, &[Link])] = &[
         &[
             link("send", "Send a message", "/send", "compose"),
             link("templates", "Templates", "/templates", "templates"),
+            link("schedules", "Schedules", "/schedules", "s-scheduled"),
+        ],
+    ),
+    (
+        "Automatic",
+        &[
+            link("collections", "Collections", "/collections", "collections"),
+            link("events", "Business events", "/business-events", "import"),
         ],
     ),
 ];

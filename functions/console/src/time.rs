@@ -5,6 +5,7 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 use events::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 /// A time in the reader's zone. The exact time is shown on hover.
@@ -51,6 +52,12 @@ impl Clock {
         self.show(text, |_, same_year| if same_year { "%-d %b" } else { "%-d %b %Y" })
     }
 
+    /// Today, where the reader is.
+    pub fn today(&self) -> Option<Date> {
+        let now = jiff::Timestamp::from_millisecond(self.now.0).ok()?;
+        Some(now.to_zoned(self.zone.clone()).date())
+    }
+
     fn show(&self, text: &str, format: impl Fn(i32, bool) -> &'static str) -> Option<Time> {
         let instant: jiff::Timestamp = text.parse().ok()?;
         let local = instant.to_zoned(self.zone.clone());
@@ -62,9 +69,13 @@ impl Clock {
 
     /// The name of the reader's zone.
     pub fn zone_name(&self) -> String {
-        let name = self.zone.iana_name().unwrap_or("UTC");
-        name.rsplit('/').next().unwrap_or(name).replace('_', " ")
+        zone_city(self.zone.iana_name().unwrap_or("UTC"))
     }
+}
+
+/// `America/Mexico_City` is Mexico City.
+pub fn zone_city(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).replace('_', " ")
 }
 
 /// A duration in the unit in which it is read at once.

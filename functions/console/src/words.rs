@@ -237,6 +237,18 @@ pub fn money(micros: i64, currency: &str) -> String {
     }
 }
 
+/// The name of an event: `PaymentRecorded` is Payment recorded.
+pub fn event_name(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase());
+    }
+    capitalised(words.trim_start())
+}
+
 /// `low_stock` is Low stock.
 pub fn sentence_case(name: &str) -> String {
     capitalised(&name.replace(['_', '-'], " "))

@@ -1,9 +1,13 @@
 //! The screens. Each has one template, one view model and its handlers: to add one, copy `messages.rs`.
 
+mod business_events;
+mod collections;
+mod invoice;
 mod message;
 mod messages;
 mod overview;
 mod queue;
+mod schedules;
 mod send;
 mod session;
 mod template;
@@ -34,5 +38,16 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/templates/{id}/{act}", post(template::act))
         .route("/queue", get(queue::show))
         .route("/queue/redrive", post(queue::redrive))
+        .route("/collections", get(collections::show))
+        .route("/collections/settings", post(collections::save))
+        .route("/collections/switch/{state}", post(collections::switch))
+        .route("/invoices/{id}", get(invoice::show))
+        .route("/invoices/{id}/{act}", post(invoice::act))
+        .route("/business-events", get(business_events::list))
+        .route("/business-events/{id}", get(business_events::show))
+        .route("/business-events/{id}/{act}", post(business_events::act))
+        .route("/schedules", get(schedules::list).post(schedules::create))
+        .route("/schedules/{id}", get(schedules::show))
+        .route("/schedules/{id}/{act}", post(schedules::act))
         .route("/session/theme", post(session::theme))
 }
