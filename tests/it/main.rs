@@ -16,6 +16,7 @@ mod costs;
 mod data_folder;
 mod deliveries;
 mod documents;
+mod dry_runs;
 mod end_to_end;
 mod event_types;
 mod extending;

@@ -2,10 +2,10 @@
 
 use application::Caller;
 use application::app::App;
-use application::messages::{self, Accepted, MessageError, NewMessage};
+use application::messages::{self, Accepted, DryRun, MessageError, NewMessage, Outcome};
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use domain::prices::Cost;
@@ -17,7 +17,8 @@ use crate::fields::{BodyReader, show_time};
 use crate::headers::{idempotency_key, parse_idempotency_key};
 use crate::message_body::read_message;
 use crate::message_problem::problem;
-use crate::{Shared, json, present, read_body};
+use crate::query::QueryParams;
+use crate::{Shared, json, present, read_body, template_view};
 
 /// Maximum number of messages of one batch.
 const MAX_BATCH: usize = 100;
@@ -25,14 +26,54 @@ const MAX_BATCH: usize = 100;
 pub(crate) async fn send(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
+    query: RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let mut query = QueryParams::parse(query)?;
+    let is_dry_run = query.choice("dryRun", &["true", "false"]).unwrap_or(false);
+    query.finish()?;
     let idempotency_key = idempotency_key(&headers)?;
     let fields = BodyReader::parse(&read_body(body).await?)?;
     let message = read_message(fields, idempotency_key);
+    if is_dry_run {
+        let run = messages::dry_run(&api.app, &caller, &message).await.map_err(problem)?;
+        return Ok(json(StatusCode::OK, &present_dry_run(run)));
+    }
     let accepted = messages::send(&api.app, &caller, &message).await.map_err(problem)?;
     accepted_response(&api.app, &accepted).await
+}
+
+fn present_dry_run(run: DryRun) -> Value {
+    let would_send = run.would_send();
+    let DryRun { checks, faults, replay_of, channel, template, config, send_at, cost, rendered } = run;
+    let checks = checks.iter().map(|check| {
+        let result = match check.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Delayed => "delayed",
+            Outcome::Failed => "failed",
+        };
+        json!({ "check": check.name, "result": result, "reason": check.reason, "detail": check.detail })
+    });
+    let checks: Vec<Value> = checks.collect();
+    let errors = match faults.is_empty() {
+        true => json!([]),
+        false => problem(MessageError::Invalid(faults)).body()["errors"].clone(),
+    };
+    json!({
+        "dryRun": true,
+        "wouldSend": would_send,
+        "wouldSendAt": send_at.filter(|_| would_send).map(show_time),
+        "channel": channel,
+        "provider": config,
+        "templateId": template.as_ref().map(|template| &template.id),
+        "templateVersion": template.as_ref().map(|template| template.version),
+        "idempotentReplayOf": replay_of,
+        "checks": checks,
+        "errors": errors,
+        "rendered": rendered.as_ref().map(template_view::show_message),
+        "estimatedCost": present::cost(cost.as_ref()),
+    })
 }
 
 /// Accepts each message of a batch by itself. With `validateOnly` the messages are only checked.

@@ -2,6 +2,7 @@
 
 use application::Caller;
 use application::templates::TemplateContent;
+use domain::message::RenderedMessage;
 use domain::templates::{Template, TemplateDraft};
 use problem::FieldError;
 use serde_json::{Value, json};
@@ -52,4 +53,15 @@ pub(crate) fn with_content(mut shown: Value, text: &TemplateContent) -> Value {
 
 pub(crate) fn show_error(FieldError { pointer, code, detail }: FieldError) -> Value {
     json!({ "pointer": pointer, "code": code, "detail": detail })
+}
+
+/// A message as it would be sent.
+pub(crate) fn show_message(message: &RenderedMessage) -> Value {
+    json!({
+        "subject": message.subject,
+        "body": message.html.as_ref().unwrap_or(&message.text),
+        "text": message.text,
+        "html": message.html,
+        "segments": message.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
+    })
 }

@@ -12,7 +12,6 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use domain::message::RenderedMessage;
 use domain::render::{TemplatePart, Warning};
 use domain::templates::{DEFAULT_LOCALE, Rejection, SystemTemplate, TemplateVersion};
 use events::{Channel, MessageType};
@@ -24,7 +23,7 @@ use crate::headers::{if_match, json_with_etag};
 use crate::message_body::read_type;
 use crate::query::QueryParams;
 use crate::read::read_type_filter;
-use crate::template_view::{MAX_BODY, MAX_SUBJECT, present_tenant_template, show_error, with_content};
+use crate::template_view::{MAX_BODY, MAX_SUBJECT, present_tenant_template, show_error, show_message, with_content};
 use crate::{Api, Shared, json, read_body};
 
 /// Maximum number of variables that a template may declare.
@@ -272,16 +271,6 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     templates::delete(&api.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn show_message(message: &RenderedMessage) -> Value {
-    json!({
-        "subject": message.subject,
-        "body": message.html.as_ref().unwrap_or(&message.text),
-        "text": message.text,
-        "html": message.html,
-        "segments": message.segments.map(|s| json!({ "encoding": s.encoding.as_str(), "count": s.count })),
-    })
 }
 
 /// Renders a template exactly as it would be sent.

@@ -37,6 +37,11 @@ impl Fields {
         self.raw(name).replace("\r\n", "\n")
     }
 
+    /// The same fields without one of them.
+    pub fn without(&self, name: &str) -> Fields {
+        Fields(self.0.iter().filter(|(given, _)| given != name && given != "when").cloned().collect())
+    }
+
     /// Whether a field has this value.
     pub fn is(&self, name: &str, value: &str) -> bool {
         self.get(name) == value

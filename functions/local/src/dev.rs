@@ -25,7 +25,7 @@ use problem::{Problem, ProblemKind};
 use schedule::SweepHandler;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use simulator::{Fault, Simulator, examples};
+use simulator::{Act, ActError, Fault, FaultKind, Simulator, examples};
 
 use crate::clock::Clock;
 use crate::clock_jump::Passing;
@@ -39,6 +39,9 @@ const MAX_STREAMS: usize = 1_000;
 
 /// How far `to` can move the clock, in milliseconds.
 const MAX_JUMP_MS: i64 = 400 * 86_400_000;
+
+/// Maximum length of a reply, in characters.
+const MAX_REPLY: usize = 1_600;
 
 /// Maximum size of an uploaded file, in bytes.
 const MAX_FILE: usize = 17 * 1024 * 1024;
@@ -59,9 +62,11 @@ type Shared = State<Arc<Dev>>;
 pub fn router(dev: Arc<Dev>) -> Router {
     Router::new()
         .route("/_dev/inbox", get(list_received).delete(clear_inbox))
+        .route("/_dev/inbox/{id}", get(show_received))
+        .route("/_dev/inbox/{id}/{act}", post(act))
         .route("/_dev/providers", get(list_provider_examples))
-        .route("/_dev/faults", post(inject_fault).delete(clear_faults))
-        .route("/_dev/clock", post(advance_clock))
+        .route("/_dev/faults", get(list_faults).post(inject_fault).delete(clear_faults))
+        .route("/_dev/clock", get(show_clock).post(advance_clock))
         .route("/_dev/events", post(take_event))
         .route("/_dev/bus", get(list_public_events))
         .route("/_dev/queues", get(show_queues))
@@ -117,23 +122,61 @@ async fn list_received(
     Query(mut query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, Problem> {
     let to = query.remove("to");
+    let channel = query.remove("channel");
     let wait = query
         .remove("wait")
         .map(|wait| parse_duration(&wait).ok_or_else(|| malformed("wait must be a duration such as 5s.")));
     let wait = wait.transpose()?;
     if let Some(name) = query.keys().next() {
-        return Err(malformed(format!("Unknown parameter {name}. The parameters are to and wait.")));
+        return Err(malformed(format!("Unknown parameter {name}. The parameters are to, channel and wait.")));
     }
-    let entries = match wait {
+    let mut entries = match wait {
         Some(wait) => dev.simulator.inbox.wait(to.as_deref(), wait).await,
         None => dev.simulator.inbox.list(to.as_deref()),
     };
+    entries.retain(|entry| channel.as_ref().is_none_or(|channel| entry.channel == channel));
     Ok(Json(json!({ "messages": entries })))
 }
 
 async fn clear_inbox(State(dev): Shared) -> StatusCode {
-    dev.simulator.inbox.clear();
+    dev.simulator.clear_inbox();
     StatusCode::NO_CONTENT
+}
+
+fn no_message() -> Problem {
+    Problem::new(ProblemKind::NotFound, "The inbox has no message with this id. GET /_dev/inbox lists them.")
+}
+
+/// One message of the inbox, with the callbacks about it and the acts that its provider reports.
+async fn show_received(State(dev): Shared, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id: u64 = id.parse().map_err(|_| no_message())?;
+    let entry = dev.simulator.inbox.get(id).ok_or_else(no_message)?;
+    let mut shown = serde_json::to_value(&entry).unwrap_or_default();
+    shown["callbacks"] = json!(entry.callbacks);
+    shown["acts"] = json!(dev.simulator.acts(id));
+    Ok(Json(shown))
+}
+
+/// Acts as the recipient of a message, or as its provider. The answer comes when the callbacks were sent.
+async fn act(
+    State(dev): Shared,
+    Path((id, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let id: u64 = id.parse().map_err(|_| no_message())?;
+    let mut fields = BodyReader::parse_optional(&body)?;
+    let text = if name == "reply" { fields.required("text", |fields| fields.text("text", MAX_REPLY)) } else { None };
+    fields.finish()?;
+    let act = Act::parse(&name, text)
+        .ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("The acts are: {}.", Act::NAMES.join(", "))))?;
+    dev.simulator.act(id, act).await.map_err(|error| match error {
+        ActError::Unknown => no_message(),
+        ActError::NotReported => {
+            let acts = dev.simulator.acts(id).join(", ");
+            Problem::new(ProblemKind::Conflict, format!("The provider does not report that. It reports: {acts}."))
+        }
+    })?;
+    Ok(Json(json!({ "id": id, "act": name })))
 }
 
 /// Returns examples for `POST /api/channels` that work with the simulator.
@@ -153,6 +196,17 @@ async fn inject_fault(State(dev): Shared, body: Bytes) -> Result<StatusCode, Pro
     }
     dev.simulator.inject(fault);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The faults that are not used up, and what can be injected.
+async fn list_faults(State(dev): Shared) -> Json<Value> {
+    let mut providers = dev.simulator.configs();
+    providers.sort();
+    Json(json!({ "faults": dev.simulator.faults(), "providers": providers, "kinds": FaultKind::ALL }))
+}
+
+async fn show_clock(State(dev): Shared) -> Json<Value> {
+    Json(json!({ "now": show_time(dev.clock.now()) }))
 }
 
 async fn clear_faults(State(dev): Shared) -> StatusCode {

@@ -1,11 +1,11 @@
 use std::sync::Mutex;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::lock::lock;
 
 /// How a request fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub enum FaultKind {
     /// Hangs without accepting the message.
     #[serde(rename = "timeout")]
@@ -33,8 +33,24 @@ pub enum FaultKind {
     Status401,
 }
 
+impl FaultKind {
+    /// All kinds of faults.
+    pub const ALL: [FaultKind; 10] = [
+        FaultKind::Status503,
+        FaultKind::Status500,
+        FaultKind::Status429,
+        FaultKind::Timeout,
+        FaultKind::Reset,
+        FaultKind::AcceptThenTimeout,
+        FaultKind::AcceptThenSilence,
+        FaultKind::Status400,
+        FaultKind::Status401,
+        FaultKind::Status402,
+    ];
+}
+
 /// A fault to inject: the next `count` requests to a provider configuration fail.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// The id of the provider configuration.
@@ -59,6 +75,11 @@ impl Faults {
 
     pub fn clear(&self) {
         lock(&self.0).clear();
+    }
+
+    /// The faults that are not used up, in the order of injection.
+    pub fn active(&self) -> Vec<Fault> {
+        lock(&self.0).iter().filter(|fault| fault.count > 0).cloned().collect()
     }
 
     /// Uses up one fault of this configuration, in the order of injection.

@@ -12,6 +12,7 @@
 //! May touch: the network, on loopback. Never: the adapters, the handlers or any store.
 #![allow(clippy::result_large_err, reason = "a refusal is a complete HTTP response")]
 
+mod acts;
 mod batches;
 mod callback;
 mod clock;
@@ -23,6 +24,7 @@ mod lock;
 mod message;
 mod provider;
 mod providers;
+mod received;
 mod recipients;
 mod registry;
 mod requests;
@@ -32,9 +34,10 @@ mod signing;
 mod simulator;
 mod subscriptions;
 
+pub use acts::{Act, ActError};
 pub use clock::SimulationClock;
 pub use examples::{TWILIO_FROM, deployment, examples};
 pub use faults::{Fault, FaultKind};
-pub use inbox::{Inbox, InboxEntry};
+pub use inbox::{Inbox, InboxEntry, Reply, SentCallback};
 pub use message::RegisteredConfig;
 pub use simulator::Simulator;

@@ -42,6 +42,11 @@ pub trait ProviderSimulation: Send + Sync {
         None
     }
 
+    /// The callback with a text that the recipient writes back. Returns `None` if the provider receives none.
+    fn reply(&self, _: &SimulationContext, _: &Message, _text: &str) -> Option<Callback> {
+        None
+    }
+
     /// The callback that carries several reports of one account.
     fn batch(&self, _: &SimulationContext, account: &RegisteredConfig, reports: Vec<Value>) -> Callback {
         Callback::json(&account.callback_url, &Value::Array(reports))

@@ -1,6 +1,6 @@
 //! The state of all simulated providers, and what happens to a message.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::batches::{BatchedReport, run_batches};
+use crate::callback::Callback;
 use crate::clock::SimulationClock;
 use crate::context::SimulationContext;
 use crate::faults::{Fault, Faults};
-use crate::inbox::{Inbox, InboxEntry};
+use crate::inbox::{Inbox, InboxEntry, MAX_ENTRIES, SentCallback};
 use crate::lock::lock;
 use crate::message::{Message, RegisteredConfig, Step};
 use crate::provider::ProviderSimulation;
+use crate::received::Received;
 use crate::recipients::{Behaviour, behaviour_of};
 use crate::responses::{SimulatedResponse, hang, refusal, reset};
 use crate::signing;
@@ -40,6 +42,8 @@ pub struct Simulator {
     opted_out: Mutex<HashSet<String>>,
     /// Accepted messages, by account and idempotency key.
     accepted: Mutex<HashMap<(String, String), Message>>,
+    /// The messages of the inbox, by their ids there.
+    received: Mutex<BTreeMap<u64, Received>>,
     pub(crate) context: Arc<SimulationContext>,
     batches: UnboundedSender<BatchedReport>,
 }
@@ -60,6 +64,7 @@ impl Simulator {
             refusals: Mutex::default(),
             opted_out: Mutex::default(),
             accepted: Mutex::default(),
+            received: Mutex::default(),
             context,
             batches,
         })
@@ -157,13 +162,14 @@ impl Simulator {
             SimulatedResponse::Accept => (false, false),
         };
         message.id = provider.message_id(&self.context);
-        self.inbox.add(InboxEntry::new(&message, self.context.time()));
+        let id = self.inbox.add(InboxEntry::new(&message, self.context.time()));
+        self.keep(id, Received { provider, message: message.clone() });
         if let Some(key) = key {
             self.remember(key, message.clone());
         }
         let accepted = provider.accepted_response(&message);
         if !is_silent {
-            tokio::spawn(self.clone().play_reports(provider, message, behaviour));
+            tokio::spawn(self.clone().play_reports(id, provider, message, behaviour));
         }
         if hangs { hang().await } else { accepted }
     }
@@ -171,18 +177,14 @@ impl Simulator {
     /// Reports what happens to a message, step by step.
     async fn play_reports(
         self: Arc<Self>,
+        id: u64,
         provider: &'static dyn ProviderSimulation,
         message: Message,
         behaviour: Behaviour,
     ) {
         let report = async |after: Duration, step: Step| {
             tokio::time::sleep(after).await;
-            if let Some(report) = provider.batched_report(&self.context, &message, step) {
-                self.batch_report(provider, &message, report);
-            }
-            if let Some(callback) = provider.report(&self.context, &message, step) {
-                self.context.post(callback).await;
-            }
+            self.report(id, provider, &message, step).await;
         };
         provider.prepare_reports(&self.context, &message).await;
         report(Duration::ZERO, Step::Accepted).await;
@@ -209,6 +211,58 @@ impl Simulator {
             }
             _ => (),
         }
+    }
+
+    /// Reports a step, as the provider does. Returns whether the provider reports it at all.
+    pub(crate) async fn report(
+        &self,
+        id: u64,
+        provider: &'static dyn ProviderSimulation,
+        message: &Message,
+        step: Step,
+    ) -> bool {
+        let batched = provider.batched_report(&self.context, message, step);
+        let callback = provider.report(&self.context, message, step);
+        let is_reported = batched.is_some() || callback.is_some();
+        if let Some(report) = batched {
+            let (url, body) = (message.account.callback_url.clone(), report.to_string());
+            self.inbox.add_callback(id, SentCallback { url, body, at: self.context.time() });
+            self.batch_report(provider, message, report);
+        }
+        if let Some(callback) = callback {
+            self.send(id, callback).await;
+        }
+        is_reported
+    }
+
+    /// Sends a callback about a message of the inbox.
+    pub(crate) async fn send(&self, id: u64, callback: Callback) {
+        let (url, body) = (callback.url.clone(), callback.body.clone());
+        self.inbox.add_callback(id, SentCallback { url, body, at: self.context.time() });
+        self.context.post(callback).await;
+    }
+
+    fn keep(&self, id: u64, received: Received) {
+        let mut kept = lock(&self.received);
+        kept.insert(id, received);
+        while MAX_ENTRIES < kept.len() {
+            kept.pop_first();
+        }
+    }
+
+    pub(crate) fn received(&self, id: u64) -> Option<Received> {
+        lock(&self.received).get(&id).cloned()
+    }
+
+    /// Removes all messages from the inbox.
+    pub fn clear_inbox(&self) {
+        self.inbox.clear();
+        lock(&self.received).clear();
+    }
+
+    /// Faults that were injected and are not used up.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.faults.active()
     }
 
     /// Sends a report together with others of its account.

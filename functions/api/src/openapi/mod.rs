@@ -119,7 +119,10 @@ fn present(route: &Route, operation: &Operation) -> Value {
     }
     for status in [operation.status, operation.also].into_iter().filter(|status| *status > 0) {
         let mut answer = json!({ "description": operation.summary });
-        if !operation.answer.is_empty() {
+        let is_other = status == operation.also && !operation.also_answer.is_empty();
+        if is_other {
+            answer["content"] = body(operation.also_answer, None);
+        } else if !operation.answer.is_empty() {
             answer["content"] = body(operation.answer, examples().get(operation.id).cloned());
         }
         responses.insert(status.to_string(), answer);

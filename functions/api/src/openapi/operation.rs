@@ -15,8 +15,10 @@ pub struct Operation {
     pub body_is_optional: bool,
     pub example: &'static str,
     pub status: u16,
-    /// Another status with the same response, or 0.
+    /// Another status, or 0.
     pub also: u16,
+    /// The schema of the response with the other status. Empty if it is the same.
+    pub also_answer: &'static str,
     /// The schema of the response, or its media type if it is not JSON. Empty if there is no content.
     pub answer: &'static str,
     /// The problems that this operation can answer besides those that every operation can answer.
@@ -34,6 +36,7 @@ pub(super) const fn operation(id: &'static str, summary: &'static str) -> Operat
         example: "",
         status: 200,
         also: 0,
+        also_answer: "",
         answer: "",
         problems: &[],
     }
@@ -62,6 +65,10 @@ impl Operation {
 
     pub(super) const fn or(self, also: u16) -> Operation {
         Operation { also, ..self }
+    }
+
+    pub(super) const fn or_answers(self, also: u16, also_answer: &'static str) -> Operation {
+        Operation { also, also_answer, ..self }
     }
 
     pub(super) const fn problems(self, problems: &'static [ProblemKind]) -> Operation {

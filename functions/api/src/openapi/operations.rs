@@ -12,7 +12,8 @@ const TRACED: &str = "Idempotency-Key? string:255, X-Correlation-Id? string, tra
 
 pub const OPERATIONS: &[Operation] = &[
     // ---- Messages
-    operation("sendCommunication", "Send one message, now or at a later time")
+    operation("sendCommunication", "Send one message, now or at a later time, or say what would happen")
+        .query("dryRun? 'true'|'false'")
         .headers(TRACED)
         .takes(
             "Message",
@@ -22,6 +23,7 @@ pub const OPERATIONS: &[Operation] = &[
                 "paymentLink":"https://pay.example.com/7"}}"#,
         )
         .answers(201, "Accepted")
+        .or_answers(200, "DryRun")
         .problems(&[IdempotencyKeyReused, RecipientSuppressed, SpendCapReached]),
     operation("sendBatch", "Send up to 100 messages, each accepted or refused individually")
         .headers("X-Correlation-Id? string, traceparent? string")

@@ -91,6 +91,13 @@ const OBJECTS: &[(&str, &str)] = &[
         "id string, status Status, estimatedSendTime time, estimatedCost Cost?, communication Communication, \
          originalCommunicationId? string",
     ),
+    ("DryRunCheck", "check string, result 'passed'|'delayed'|'failed', reason string?, detail string"),
+    (
+        "DryRun",
+        "dryRun boolean, wouldSend boolean, wouldSendAt time?, channel Channel?, provider string?, templateId string?, \
+         templateVersion integer?, idempotentReplayOf string?, checks [DryRunCheck], errors [FieldError], \
+         rendered Preview?, estimatedCost Cost?",
+    ),
     ("Batch", "communications [BatchMessage], validateOnly? boolean"),
     (
         "BatchResult",

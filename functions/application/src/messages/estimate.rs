@@ -27,7 +27,11 @@ pub async fn estimated_send_time(app: &App, accepted: &Accepted) -> Timestamp {
     }
 }
 
-async fn after_backlog(app: &App, tenant: &TenantId, request: &CommunicationRequest) -> Result<Timestamp, StoreError> {
+pub(super) async fn after_backlog(
+    app: &App,
+    tenant: &TenantId,
+    request: &CommunicationRequest,
+) -> Result<Timestamp, StoreError> {
     let now = app.host.now();
     let configs = app.directory.channels(&app.tenant_ports, tenant).await?;
     let Some(config) = first_config(app, request, &configs) else { return Ok(now) };

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::RawQuery;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::api_client::segment;
@@ -12,6 +13,7 @@ use crate::refusal::{FieldFault, Refusal};
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;
+use crate::time::Clock;
 use crate::words::{self, CHANNELS, TYPES};
 
 /// The beginning of the names of fields for a template's variables.
@@ -27,6 +29,7 @@ struct SendPage {
     faults: Vec<Fault>,
     checked: Option<Checked>,
     form_key: String,
+    zone: String,
 }
 
 impl Page for SendPage {}
@@ -51,15 +54,20 @@ struct Fault {
 
 /// The result of a check without sending.
 struct Checked {
-    cost: String,
-    preview: Preview,
-}
-
-#[derive(Default)]
-struct Preview {
+    verdict: String,
+    checks: Vec<Check>,
     subject: String,
     text: String,
-    length: String,
+    is_email: bool,
+}
+
+/// One check: passed, later because of it, or not at all.
+struct Check {
+    tone: &'static str,
+    icon: &'static str,
+    text: String,
+    /// The field where it is mended.
+    field: Option<String>,
 }
 
 pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
@@ -69,23 +77,28 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
 }
 
 /// Sends the message, or checks it without sending.
-pub async fn submit(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
-    if form.is("do", "fields") {
+pub async fn submit(visit: Visit, RawQuery(query): RawQuery, Form(form): Form) -> Result<Response, Refusal> {
+    let query = Fields::of_query(query.as_deref());
+    // A live preview names its act in the address.
+    let act = if query.has("do") { query.get("do") } else { form.get("do") }.to_owned();
+    if act == "fields" {
         return Ok(page(&visit, form, Vec::new(), None).await?.respond());
     }
-    let message = message_of(&form);
-    if form.is("do", "check") {
-        let body = json!({ "communications": [message], "validateOnly": true });
-        let answer = visit.api.post("/api/communications/batch", body).await?;
-        let result = &answer["results"][0];
-        let problem = &result["problem"];
-        if !problem.is_null() {
-            let refusal = Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, problem: problem.clone() };
-            return refused(&visit, form, &refusal).await;
-        }
-        let preview = preview(&visit, &form, &message).await?;
-        let checked = Checked { cost: cost(&result["estimatedCost"]), preview };
-        return Ok(page(&visit, form, Vec::new(), Some(checked)).await?.respond());
+    let message = match message_of(&form, &visit.zone) {
+        Ok(message) => message,
+        Err(fault) if act == "send" => return faulty(&visit, form, vec![fault]).await,
+        Err(_) => message_of(&form.without("at"), &visit.zone).unwrap_or_default(),
+    };
+    if act == "check" {
+        let call = visit.api.call(Method::POST, "/api/communications/send").query([("dryRun", "true")]).json(message);
+        return match call.header("idempotency-key", form.get("key")).send().await {
+            Ok(said) => {
+                let checked = checked(&said.body, &visit.clock());
+                Ok(page(&visit, form, Vec::new(), Some(checked)).await?.respond())
+            }
+            Err(refusal) if refusal.status.is_client_error() => refused(&visit, form, &refusal).await,
+            Err(refusal) => Err(refusal),
+        };
     }
     let send = visit.api.call(Method::POST, "/api/communications/send").json(message);
     match send.header("idempotency-key", form.get("key")).send().await {
@@ -105,6 +118,10 @@ async fn refused(visit: &Visit, form: Fields, refusal: &Refusal) -> Result<Respo
     if faults.is_empty() {
         faults.push(Fault { field: "f-to".to_owned(), detail: refusal.detail().to_owned() });
     }
+    faulty(visit, form, faults).await
+}
+
+async fn faulty(visit: &Visit, form: Fields, faults: Vec<Fault>) -> Result<Response, Refusal> {
     let mut page = page(visit, form, faults, None).await?;
     page.shell.title = format!("Error: {}", page.shell.title);
     Ok(page.respond_with(StatusCode::UNPROCESSABLE_ENTITY))
@@ -122,14 +139,14 @@ fn fault(FieldFault { pointer, detail }: &FieldFault) -> Fault {
         "templateVariables" => "f-variables",
         "subject" => "f-subject",
         "content" => "f-content",
-        "scheduledAt" => "f-at",
+        "scheduledAt" | "expiresAt" => "f-at",
         _ => "f-to",
     };
     Fault { field: field.to_owned(), detail: detail.clone() }
 }
 
 /// The body of the API's request.
-fn message_of(form: &Fields) -> Value {
+fn message_of(form: &Fields, zone: &TimeZone) -> Result<Value, Fault> {
     let mut body = Map::new();
     for name in ["channel", "type", "recipientContact", "recipientName", "recipientId", "templateId"] {
         if form.has(name) {
@@ -147,10 +164,23 @@ fn message_of(form: &Fields) -> Value {
             }
         }
     }
-    if form.has("scheduledAt") {
-        body.insert("scheduledAt".to_owned(), json!(form.get("scheduledAt")));
+    if form.is("when", "later") {
+        let at = instant(form.get("at"), zone).ok_or_else(|| Fault {
+            field: "f-at".to_owned(),
+            detail: "Give the day and the time, such as 2026-12-05 09:00".to_owned(),
+        })?;
+        body.insert("scheduledAt".to_owned(), json!(at));
     }
-    Value::Object(body)
+    Ok(Value::Object(body))
+}
+
+/// A time of the reader's clock, or with an offset of its own.
+fn instant(given: &str, zone: &TimeZone) -> Option<String> {
+    if let Ok(exact) = given.parse::<jiff::Timestamp>() {
+        return Some(exact.to_string());
+    }
+    let civil: jiff::civil::DateTime = given.replace(' ', "T").parse().ok()?;
+    Some(civil.to_zoned(zone.clone()).ok()?.timestamp().to_string())
 }
 
 /// Amounts are numbers, lists and objects are JSON, and everything else is text.
@@ -160,23 +190,60 @@ fn variable(given: &str) -> Value {
     parsed.filter(|value| value.is_number() || value.is_array() || value.is_object()).unwrap_or_else(|| json!(given))
 }
 
-/// What the recipient would see. Without a template it is the text itself.
-async fn preview(visit: &Visit, form: &Fields, message: &Value) -> Result<Preview, Refusal> {
+/// What the API says would happen.
+fn checked(said: &Value, clock: &Clock) -> Checked {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if !form.has("templateId") {
-        return Ok(Preview {
-            subject: text(&message["subject"]),
-            text: text(&message["content"]),
-            ..Preview::default()
+    let errors = said["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    let field_of = |detail: &str| {
+        let error = errors.iter().find(|error| error["detail"] == detail)?;
+        Some(fault(&FieldFault { pointer: text(&error["pointer"]), detail: String::new() }).field)
+    };
+    let check = |check: &Value| {
+        let (tone, icon) = match check["result"].as_str().unwrap_or_default() {
+            "passed" => ("good", "check"),
+            "delayed" => ("warn", "s-scheduled"),
+            _ => ("bad", "s-failed"),
+        };
+        let detail = text(&check["detail"]);
+        let shown = match check["check"].as_str().unwrap_or_default() {
+            "route" if tone == "good" => {
+                format!("Sent via {}.", words::config(said["provider"].as_str().unwrap_or_default()))
+            }
+            _ => detail.clone(),
+        };
+        Check { tone, icon, field: field_of(&detail), text: shown }
+    };
+    let mut checks: Vec<Check> = said["checks"].as_array().into_iter().flatten().map(check).collect();
+    if said["rendered"].is_object() {
+        checks.push(Check {
+            tone: "good",
+            icon: "check",
+            text: format!("{}.", cost(&said["estimatedCost"])),
+            field: None,
         });
     }
-    let path = format!("/api/communication-templates/{}/preview", segment(form.get("templateId")));
-    let shown = visit.api.post(path, json!({ "variables": message["templateVariables"] })).await?;
-    let segments = &shown["segments"];
-    let length = segments["count"].as_u64().map_or(String::new(), |count| {
-        format!("{count} SMS {}, {}", if count == 1 { "segment" } else { "segments" }, text(&segments["encoding"]))
-    });
-    Ok(Preview { subject: text(&shown["subject"]), text: text(&shown["text"]), length })
+    let at = said["wouldSendAt"].as_str().and_then(|at| clock.short(at));
+    let is_delayed = checks.iter().any(|check| check.tone == "warn");
+    let verdict = match (said["wouldSend"] == true, at) {
+        (true, Some(at)) if is_delayed || said["wouldSendAt"].as_str().is_some_and(|at| is_later(at, clock)) => {
+            format!("It would be sent at {}.", at.text)
+        }
+        (true, _) => "Nothing stops this message.".to_owned(),
+        (false, _) => "It would not be sent.".to_owned(),
+    };
+    let rendered = &said["rendered"];
+    Checked {
+        verdict,
+        checks,
+        subject: text(&rendered["subject"]),
+        text: text(&rendered["text"]),
+        is_email: said["channel"] == "email",
+    }
+}
+
+/// Whether a time is more than a minute ahead.
+fn is_later(at: &str, clock: &Clock) -> bool {
+    at.parse::<jiff::Timestamp>().is_ok_and(|at| clock.now.0 + 60_000 < at.as_millisecond())
 }
 
 fn cost(cost: &Value) -> String {
@@ -213,6 +280,7 @@ async fn page(visit: &Visit, given: Fields, faults: Vec<Fault>, checked: Option<
     };
     Ok(SendPage {
         shell: visit.shell("Send a message", "send"),
+        zone: visit.clock().zone_name(),
         templates: all.iter().filter(fits).map(choice).collect(),
         variables: names.map(variable).collect(),
         faults,
@@ -238,7 +306,15 @@ mod tests {
             "channel": "sms", "recipientContact": "+44", "templateId": "tpl",
             "templateVariables": { "amount": 248.5, "number": "INV-7", "items": [1] },
         });
-        assert_eq!(message_of(&form), expected);
+        assert_eq!(message_of(&form, &TimeZone::UTC).ok(), Some(expected));
+    }
+
+    #[test]
+    fn times_are_those_of_the_readers_clock() {
+        let amsterdam = TimeZone::get("Europe/Amsterdam").expect("a zone");
+        assert_eq!(instant("2026-12-05T09:00", &amsterdam).as_deref(), Some("2026-12-05T08:00:00Z"));
+        assert_eq!(instant("2026-12-05T09:00:00+05:00", &amsterdam).as_deref(), Some("2026-12-05T04:00:00Z"));
+        assert_eq!(instant("tomorrow", &amsterdam), None);
     }
 
     #[test]

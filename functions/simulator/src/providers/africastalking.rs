@@ -104,4 +104,10 @@ impl ProviderSimulation for AfricasTalking {
         };
         Some(Callback::form(message.callback_url(), &fields))
     }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let (id, at) = (context.unique_id(), context.time());
+        let fields = [("from", &*message.to), ("to", &*message.from), ("text", text), ("id", &*id), ("date", &*at)];
+        Some(Callback::form(message.callback_url(), &fields))
+    }
 }

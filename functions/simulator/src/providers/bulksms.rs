@@ -115,12 +115,17 @@ impl ProviderSimulation for BulkSms {
             Step::Delivered => message_json(message, "DELIVERED", None),
             Step::Bounced => message_json(message, "FAILED", Some("NOT_SENT")),
             Step::SoftBounced => message_json(message, "FAILED", Some("EXPIRED")),
-            Step::OptedOut => json!([{
-                "id": context.unique_id(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
-                "to": message.from, "body": "STOP", "relatedSentMessageId": message.id,
-            }]),
+            Step::OptedOut => return self.reply(context, message, "STOP"),
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,
         };
         Some(Callback::json(message.callback_url(), &reported))
+    }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let received = json!([{
+            "id": context.unique_id(), "type": "RECEIVED", "from": message.to.trim_start_matches('+'),
+            "to": message.from, "body": text, "relatedSentMessageId": message.id,
+        }]);
+        Some(Callback::json(message.callback_url(), &received))
     }
 }

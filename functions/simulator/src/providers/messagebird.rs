@@ -52,6 +52,14 @@ async fn send(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body:
     Ok(simulator.receive(&Bird, message).await)
 }
 
+fn signed(context: &SimulationContext, message: &Message, kind: &str, data: &serde_json::Value) -> Callback {
+    let body = json!({ "type": kind, "timestamp": context.time(), "data": data });
+    let callback = Callback::json(message.callback_url(), &body);
+    let secret = message.account.get("webhookSecret");
+    let headers = standard_webhook_headers(secret, &context.unique_id(), context.seconds(), &callback.body);
+    headers.into_iter().fold(callback, |callback, (name, value)| callback.with_header(name, value))
+}
+
 impl ProviderSimulation for Bird {
     fn accepted_response(&self, message: &Message) -> Response {
         json_response(StatusCode::ACCEPTED, &json!({ "id": message.id, "status": "accepted", "to": message.to }))
@@ -88,10 +96,11 @@ impl ProviderSimulation for Bird {
             }
             Step::Opened | Step::Clicked | Step::Complained => return None,
         };
-        let body = json!({ "type": kind, "timestamp": context.time(), "data": data });
-        let callback = Callback::json(message.callback_url(), &body);
-        let secret = message.account.get("webhookSecret");
-        let headers = standard_webhook_headers(secret, &context.unique_id(), context.seconds(), &callback.body);
-        Some(headers.into_iter().fold(callback, |callback, (name, value)| callback.with_header(name, value)))
+        Some(signed(context, message, kind, &data))
+    }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let data = json!({ "sms_id": context.unique_id(), "from": message.to, "to": message.from, "text": text });
+        Some(signed(context, message, "sms.received", &data))
     }
 }

@@ -126,6 +126,21 @@ fn signed(message: &Message, body: &Value) -> Callback {
     callback.with_header("x-hub-signature-256", format!("sha256={}", hex(&signature)))
 }
 
+fn whatsapp_callback(message: &Message, kind: &str, content: Value) -> Callback {
+    let mut value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": { "phone_number_id": message.account.get("phoneNumberId") },
+    });
+    value[kind] = json!([content]);
+    let change = json!({ "field": "messages", "value": value });
+    signed(message, &json!({ "object": "whatsapp_business_account", "entry": [{ "id": "0", "changes": [change] }] }))
+}
+
+fn messenger_callback(message: &Message, at: i64, event: Value) -> Callback {
+    let entry = json!({ "id": message.from, "time": at, "messaging": [event] });
+    signed(message, &json!({ "object": "page", "entry": [entry] }))
+}
+
 impl ProviderSimulation for WhatsApp {
     fn message_id(&self, context: &SimulationContext) -> String {
         format!("wamid.{}", context.unique_id())
@@ -151,38 +166,30 @@ impl ProviderSimulation for WhatsApp {
 
     fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let (to, at) = (message.to.trim_start_matches('+'), context.seconds().to_string());
-        let mut value = json!({
-            "messaging_product": "whatsapp",
-            "metadata": { "phone_number_id": message.account.get("phoneNumberId") },
-        });
         let status = match step {
             Step::Sent => "sent",
             Step::Delivered => "delivered",
             Step::Bounced | Step::SoftBounced => "failed",
             Step::Opened => "read",
-            Step::OptedOut => "",
+            Step::OptedOut => return self.reply(context, message, "STOP"),
             Step::Accepted | Step::Clicked | Step::Complained => return None,
         };
-        if step == Step::OptedOut {
-            let id = format!("wamid.{}", context.unique_id());
-            value["messages"] =
-                json!([{ "from": to, "id": id, "timestamp": at, "type": "text", "text": { "body": "STOP" } }]);
-        } else {
-            let reference = message.tenant.as_ref().zip(message.attempt.as_ref()).map(|(t, a)| format!("{t}/{a}"));
-            let mut status_report = json!({
-                "id": message.id, "status": status, "timestamp": at, "recipient_id": to,
-                "biz_opaque_callback_data": reference,
-            });
-            if matches!(step, Step::Bounced | Step::SoftBounced) {
-                status_report["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
-            }
-            value["statuses"] = json!([status_report]);
+        let reference = message.tenant.as_ref().zip(message.attempt.as_ref()).map(|(t, a)| format!("{t}/{a}"));
+        let mut status_report = json!({
+            "id": message.id, "status": status, "timestamp": at, "recipient_id": to,
+            "biz_opaque_callback_data": reference,
+        });
+        if matches!(step, Step::Bounced | Step::SoftBounced) {
+            status_report["errors"] = json!([{ "code": 131_026, "title": "Message undeliverable" }]);
         }
-        let change = json!({ "field": "messages", "value": value });
-        Some(signed(
-            message,
-            &json!({ "object": "whatsapp_business_account", "entry": [{ "id": "0", "changes": [change] }] }),
-        ))
+        Some(whatsapp_callback(message, "statuses", status_report))
+    }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let (from, id) = (message.to.trim_start_matches('+'), format!("wamid.{}", context.unique_id()));
+        let at = context.seconds().to_string();
+        let received = json!({ "from": from, "id": id, "timestamp": at, "type": "text", "text": { "body": text } });
+        Some(whatsapp_callback(message, "messages", received))
     }
 }
 
@@ -209,12 +216,20 @@ impl ProviderSimulation for Messenger {
         match step {
             Step::Delivered => event["delivery"] = json!({ "mids": [message.id], "watermark": at }),
             Step::Opened => event["read"] = json!({ "watermark": at }),
-            Step::OptedOut => event["message"] = json!({ "mid": format!("m_{}", context.unique_id()), "text": "STOP" }),
+            Step::OptedOut => return self.reply(context, message, "STOP"),
             Step::Accepted | Step::Sent | Step::Bounced | Step::SoftBounced | Step::Clicked | Step::Complained => {
                 return None;
             }
         }
-        let entry = json!({ "id": message.from, "time": at, "messaging": [event] });
-        Some(signed(message, &json!({ "object": "page", "entry": [entry] })))
+        Some(messenger_callback(message, at, event))
+    }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let at = context.seconds() * 1_000;
+        let event = json!({
+            "sender": { "id": message.to }, "recipient": { "id": message.from }, "timestamp": at,
+            "message": { "mid": format!("m_{}", context.unique_id()), "text": text },
+        });
+        Some(messenger_callback(message, at, event))
     }
 }

@@ -104,6 +104,11 @@ fn visible_text(html: &str) -> Result<String, String> {
     Ok(shown)
 }
 
+fn update(message: &Message, update: &serde_json::Value) -> Callback {
+    let secret = message.account.get("secretToken");
+    Callback::json(message.callback_url(), update).with_header("x-telegram-bot-api-secret-token", secret)
+}
+
 impl ProviderSimulation for Telegram {
     fn message_id(&self, context: &SimulationContext) -> String {
         (u32::from_str_radix(&context.unique_id()[..7], 16).unwrap_or(1)).to_string()
@@ -129,8 +134,17 @@ impl ProviderSimulation for Telegram {
         }
         let chat: i64 = message.to.parse().ok()?;
         let member = json!({ "chat": { "id": chat }, "new_chat_member": { "status": "kicked" } });
-        let update = json!({ "update_id": context.seconds(), "my_chat_member": member });
-        let secret = message.account.get("secretToken");
-        Some(Callback::json(message.callback_url(), &update).with_header("x-telegram-bot-api-secret-token", secret))
+        Some(update(message, &json!({ "update_id": context.seconds(), "my_chat_member": member })))
+    }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let chat: i64 = message.to.parse().ok()?;
+        let id = u32::from_str_radix(&context.unique_id()[..7], 16).unwrap_or(1);
+        let from = json!({ "id": chat, "is_bot": false, "first_name": "Simulated" });
+        let received = json!({
+            "message_id": id, "from": from, "chat": { "id": chat, "type": "private" }, "date": context.seconds(),
+            "text": text,
+        });
+        Some(update(message, &json!({ "update_id": id, "message": received })))
     }
 }

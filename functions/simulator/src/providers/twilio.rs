@@ -193,6 +193,15 @@ fn prefixed_address(channel: Channel, plain: &str) -> String {
     }
 }
 
+/// A callback with Twilio's signature over its address and its sorted fields.
+fn signed(message: &Message, url: &str, mut fields: Vec<(&str, &str)>) -> Callback {
+    fields.sort_unstable();
+    let signed: String = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
+    let key = message.account.get("authToken").as_bytes();
+    let signature = base64(&hmac_sha1(key, format!("{url}{signed}").as_bytes()));
+    Callback::form(url, &fields).with_header("x-twilio-signature", signature)
+}
+
 impl ProviderSimulation for Twilio {
     fn message_id(&self, context: &SimulationContext) -> String {
         format!("SM{}", context.unique_id())
@@ -243,10 +252,21 @@ impl ProviderSimulation for Twilio {
             ("To", &to),
         ];
         fields.extend(error.map(|code| ("ErrorCode", code)));
-        fields.sort();
-        let signed: String = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
-        let key = message.account.get("authToken").as_bytes();
-        let signature = base64(&hmac_sha1(key, format!("{url}{signed}").as_bytes()));
-        Some(Callback::form(url, &fields).with_header("x-twilio-signature", signature))
+        Some(signed(message, url, fields))
+    }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let from = prefixed_address(message.account.channel, &message.to);
+        let to = prefixed_address(message.account.channel, &message.from);
+        let id = format!("SM{}", context.unique_id());
+        let fields = vec![
+            ("AccountSid", message.account.get("accountSid")),
+            ("Body", text),
+            ("From", &from),
+            ("MessageSid", &id),
+            ("SmsSid", &id),
+            ("To", &to),
+        ];
+        Some(signed(message, &message.account.callback_url, fields))
     }
 }

@@ -91,36 +91,46 @@ impl ProviderSimulation for Vonage {
 
     fn report(&self, context: &SimulationContext, message: &Message, step: Step) -> Option<Callback> {
         let to = message.to.trim_start_matches('+');
-        let at: String = context.time().replace('T', " ").chars().take(19).collect();
-        let (seconds, nonce) = (context.seconds().to_string(), context.unique_id());
-        let mut fields = BTreeMap::from([("timestamp", seconds.as_str()), ("nonce", &nonce)]);
-        fields.extend([("message-timestamp", at.as_str()), ("api-key", message.account.get("apiKey"))]);
         let receipt = |status, code| {
             let mut parameters = vec![("msisdn", to), ("messageId", message.id.as_str()), ("status", status)];
             parameters.extend([("err-code", code), ("price", "0.03000000"), ("scts", "2611211000")]);
             parameters.extend(message.attempt.as_deref().map(|reference| ("client-ref", reference)));
             parameters
         };
-        let stop = format!("{nonce}-stop");
-        fields.extend(match step {
+        let parameters = match step {
             Step::Sent => receipt("accepted", "0"),
             Step::Delivered => receipt("delivered", "0"),
             Step::Bounced => receipt("failed", "3"),
             Step::SoftBounced => receipt("failed", "2"),
-            Step::OptedOut => vec![("msisdn", to), ("messageId", &stop), ("text", "STOP"), ("type", "text")],
+            Step::OptedOut => return self.reply(context, message, "STOP"),
             Step::Accepted | Step::Opened | Step::Clicked | Step::Complained => return None,
-        });
-        let secret = message.account.get("signatureSecret");
-        if message.account.get("signatureMethod") == "jwt" {
-            let callback = Callback::json(message.callback_url(), &json!(fields));
-            let hash = sha256_hex(callback.body.as_bytes());
-            let claims = json!({ "iss": "Vonage", "iat": context.seconds(), "jti": nonce, "payload_hash": hash });
-            return Some(callback.with_header("authorization", format!("Bearer {}", jwt(&claims, secret))));
-        }
-        let signed: String =
-            fields.iter().map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_"))).collect();
-        let signature = hex(&hmac_sha256(secret.as_bytes(), signed.as_bytes()));
-        fields.insert("sig", &signature);
-        Some(Callback::form(message.callback_url(), &fields.into_iter().collect::<Vec<_>>()))
+        };
+        Some(signed(context, message, parameters))
     }
+
+    fn reply(&self, context: &SimulationContext, message: &Message, text: &str) -> Option<Callback> {
+        let (to, id) = (message.to.trim_start_matches('+'), context.unique_id());
+        Some(signed(context, message, vec![("msisdn", to), ("messageId", &id), ("text", text), ("type", "text")]))
+    }
+}
+
+/// A callback with Vonage's signature, by the method that the account is set to.
+fn signed(context: &SimulationContext, message: &Message, parameters: Vec<(&str, &str)>) -> Callback {
+    let at: String = context.time().replace('T', " ").chars().take(19).collect();
+    let (seconds, nonce) = (context.seconds().to_string(), context.unique_id());
+    let mut fields = BTreeMap::from([("timestamp", seconds.as_str()), ("nonce", &nonce)]);
+    fields.extend([("message-timestamp", at.as_str()), ("api-key", message.account.get("apiKey"))]);
+    fields.extend(parameters);
+    let secret = message.account.get("signatureSecret");
+    if message.account.get("signatureMethod") == "jwt" {
+        let callback = Callback::json(message.callback_url(), &json!(fields));
+        let hash = sha256_hex(callback.body.as_bytes());
+        let claims = json!({ "iss": "Vonage", "iat": context.seconds(), "jti": nonce, "payload_hash": hash });
+        return callback.with_header("authorization", format!("Bearer {}", jwt(&claims, secret)));
+    }
+    let signed: String =
+        fields.iter().map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_"))).collect();
+    let signature = hex(&hmac_sha256(secret.as_bytes(), signed.as_bytes()));
+    fields.insert("sig", &signature);
+    Callback::form(message.callback_url(), &fields.into_iter().collect::<Vec<_>>())
 }
