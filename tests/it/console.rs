@@ -208,3 +208,41 @@ async fn a_template_is_written_checked_published_and_restored() {
     assert!(mail.headers()["content-security-policy"].to_str().expect("text").starts_with("sandbox;"));
     assert!(mail.text().await.expect("text").contains("INV-2042"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inbox_acts_as_the_recipient() {
+    let server = TestServer::new().await;
+    let empty = page(&server, "/inbox").await;
+    assert!(empty.html.contains("Nothing received yet"), "{}", empty.html);
+    let token = token_of(&empty.html);
+    let post = async |path: &str, fields: &[(&str, &str)]| {
+        let form = [&[("_token", &*token)], fields].concat();
+        let response =
+            server.client.post(format!("{}{path}", server.local.url)).form(&form).send().await.expect("an answer");
+        (response.status(), response.text().await.expect("text"))
+    };
+    let id = server.send(email("ada@example.com")).await;
+    server.until_status(&id, "delivered").await;
+    let inbox = page(&server, "/inbox").await;
+    assert!(inbox.html.contains("Email to ada@example.com") && inbox.html.contains("Mark as spam"), "{}", inbox.html);
+    let (status, html) = post("/inbox/1", &[("do", "open")]).await;
+    assert!(status == StatusCode::OK && html.contains("The provider reported it"), "{html}");
+    server.until_status(&id, "opened").await;
+    let mut sms = email("+447700900001");
+    (sms["channel"], sms["subject"]) = (json!("sms"), json!(null));
+    let id = server.send(sms).await;
+    server.until_status(&id, "delivered").await;
+    let (status, html) = post("/inbox/2", &[("do", "reply"), ("reply", "")]).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(html.contains("<title>Error: ") && html.contains(r##"href="#reply""##), "{html}");
+    let (_, html) = post("/inbox/2", &[("do", "reply"), ("reply", "<b>When?")]).await;
+    assert!(html.contains("&#60;b&#62;When?") && html.contains("sent by you"), "{html}");
+    let (_, html) = post("/inbox", &[("do", "fault"), ("provider", "twilio"), ("kind", "503"), ("count", "3")]).await;
+    assert!(html.contains("Twilio responds with 503, unavailable, for 3 more calls"), "{html}");
+    let (_, html) = post("/inbox", &[("do", "heal")]).await;
+    assert!(html.contains("none active"), "{html}");
+    let (_, html) = post("/inbox", &[("do", "advance"), ("ms", "3600000")]).await;
+    assert!(html.contains("The clock was moved"), "{html}");
+    let (_, html) = post("/inbox", &[("do", "clear")]).await;
+    assert!(html.contains("The inbox is empty") && html.contains("Nothing received yet"), "{html}");
+}

@@ -33,6 +33,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 pub struct Console {
     /// The API for requests that carry a [`domain::ports::Principal`] as an extension.
     pub api: Router,
+    /// The simulated providers' inbox, where there is one.
+    pub dev: Option<Router>,
     pub sessions: Sessions,
     pub host: Arc<dyn ClockAndRng>,
 }

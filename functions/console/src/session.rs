@@ -48,6 +48,8 @@ impl LocalSession {
 #[derive(Clone)]
 pub struct Visit {
     pub api: ApiClient,
+    /// The simulated providers, where there are any.
+    pub dev: Option<ApiClient>,
     pub now: Timestamp,
     pub zone: TimeZone,
     pub theme: Option<Theme>,
@@ -74,6 +76,7 @@ impl Visit {
             theme: self.theme,
             form_token: self.form_token.clone(),
             refresh_s: None,
+            has_inbox: self.dev.is_some(),
         }
     }
 }
@@ -108,6 +111,7 @@ pub async fn require(
     let zone = zone.and_then(|zone| TimeZone::get(&zone).ok()).unwrap_or(TimeZone::UTC);
     let visit = Visit {
         api: ApiClient { api: console.api.clone(), principal: session.principal.clone() },
+        dev: console.dev.clone().map(|api| ApiClient { api, principal: session.principal.clone() }),
         now: console.host.now(),
         zone,
         theme: cookie(headers, "theme").and_then(Theme::parse),

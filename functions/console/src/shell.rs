@@ -50,6 +50,8 @@ pub struct Shell {
     pub form_token: String,
     /// Without scripts, the page is loaded again after this time.
     pub refresh_s: Option<u32>,
+    /// Whether providers are simulated.
+    pub has_inbox: bool,
 }
 
 /// An entry of the navigation.
@@ -89,6 +91,7 @@ pub const NAVIGATION: &[(&str, &[Link])] = &[
             link("events", "Business events", "/business-events", "import"),
         ],
     ),
+    ("Setup", &[link("inbox", "Test inbox", "/inbox", "inbox")]),
 ];
 
 impl Shell {

@@ -164,13 +164,14 @@ fn spawn_http(
     let webhook = Arc::new(wiring.webhook());
     tasks.spawn(run_unmatched(wiring.unmatched.clone(), webhook.clone(), wiring.clock.clone()));
     let api = Arc::new(wiring.api(app.clone(), options));
+    let dev = dev::router(Arc::new(wiring.dev(app)));
     let router: Router = api::router(api.clone())
         // What nothing else answers is an unknown page.
         .reset_fallback()
-        .merge(console::router(Arc::new(wiring.console(api))))
+        .merge(console::router(Arc::new(wiring.console(api, dev.clone()))))
         .merge(webhook::router(webhook))
         .merge(pages::router(Arc::new(wiring.pages())))
-        .merge(dev::router(Arc::new(wiring.dev(app))))
+        .merge(dev)
         .layer(from_fn_with_state(port, local_only));
     tasks.spawn(serve(listener, router, ServerLimits::default()));
 }

@@ -188,11 +188,12 @@ impl Wiring {
     }
 
     /// Everybody who reaches this process is its developer.
-    pub fn console(&self, api: Arc<Api>) -> Console {
+    pub fn console(&self, api: Arc<Api>, dev: axum::Router) -> Console {
         let tenant = DEV_TENANT.parse().expect("the name of a tenant");
         let principal = Principal { is_user: true, ..Principal::admin(tenant, "developer", Mode::Test) };
         Console {
             api: api::router_for_principals(api),
+            dev: Some(dev),
             sessions: Sessions::Local(LocalSession::new(principal, &*self.clock)),
             host: self.clock.clone(),
         }

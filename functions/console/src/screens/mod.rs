@@ -2,6 +2,7 @@
 
 mod business_events;
 mod collections;
+mod inbox;
 mod invoice;
 mod message;
 mod messages;
@@ -29,6 +30,9 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/messages/{id}/mail", get(message::mail))
         .route("/messages/{id}/{act}", post(message::act))
         .route("/send", get(send::show).post(send::submit))
+        .route("/inbox", get(inbox::show).post(inbox::control))
+        .route("/inbox/{id}", post(inbox::act))
+        .route("/inbox/{id}/mail", get(inbox::mail))
         .route("/templates", get(templates::list))
         .route("/templates/new", get(template::new::show).post(template::new::create))
         .route("/templates/{id}", get(template::show).post(template::submit))
