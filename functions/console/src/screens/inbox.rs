@@ -234,6 +234,8 @@ fn acts(names: &[&str], channel: &str) -> Vec<Act> {
     let word = |name: &str| {
         Some(match (name, channel) {
             ("open", "email") => ("open", "s-seen", "Open"),
+            // No provider reports that an SMS was read.
+            ("open", "sms") => return None,
             ("open", _) => ("open", "s-seen", "Read"),
             ("click", _) => ("click", "s-clicked", "Click a link"),
             ("stop", "email") => ("stop", "s-suppressed", "Unsubscribe"),
