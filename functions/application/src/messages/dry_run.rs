@@ -139,7 +139,9 @@ async fn check_content(app: &App, caller: &Caller, composed: &Composed, run: &mu
         Ok(rendered) => {
             let detail = match &rendered.segments {
                 Some(segments) => {
-                    format!("It is sent as {} SMS segments ({}).", segments.count, segments.encoding.as_str())
+                    let (count, encoding) = (segments.count, segments.encoding.as_str());
+                    let noun = if count == 1 { "segment" } else { "segments" };
+                    format!("It is sent as {count} SMS {noun} ({encoding}).")
                 }
                 None if request.template.is_some() => "All template variables have a value.".to_owned(),
                 None => "The content can be rendered.".to_owned(),
