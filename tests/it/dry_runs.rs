@@ -36,11 +36,19 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let again = dry(message.clone(), Some("k-1")).await;
     assert_eq!((&again["wouldSend"], &again["idempotentReplayOf"]), (&json!(false), &sent.body["id"]), "{again}");
 
-    let incomplete = dry(json!({ "channel": "sms", "type": "invoice", "recipientContact": "nobody" }), None).await;
-    assert_eq!(incomplete["wouldSend"], false);
-    let pointers: Vec<&str> =
-        incomplete["errors"].as_array().expect("errors").iter().filter_map(|error| error["pointer"].as_str()).collect();
-    assert!(pointers.contains(&"/recipientContact") && pointers.contains(&"/content"), "{incomplete}");
+    let wrong = json!({ "channel": "sms", "type": "invoice", "recipientContact": "nobody", "content": "Hi" });
+    let wrong = dry(wrong, None).await;
+    assert_eq!((&wrong["wouldSend"], &wrong["errors"][0]["pointer"]), (&json!(false), &json!("/recipientContact")));
+    let unfilled = json!({
+        "channel": "sms", "type": "invoice", "recipientContact": "+447700900001", "templateId": "tpl_invoice_sms",
+    });
+    let unfilled = dry(unfilled, None).await;
+    assert_eq!(
+        (&unfilled["wouldSend"], &unfilled["errors"][0]["pointer"]),
+        (&json!(false), &json!("/templateVariables"))
+    );
+    let incomplete = server.request(Method::POST, "/api/communications/send?dryRun=true").json(&json!({}));
+    assert_eq!(server.answer(incomplete).await.status, StatusCode::UNPROCESSABLE_ENTITY, "as a send of it");
 
     server.post("/api/suppressions", json!({ "channel": "sms", "contact": "+447700900001", "reason": "asked" })).await;
     let suppressed = dry(message.clone(), None).await;

@@ -85,13 +85,18 @@ impl DryRun {
 ///
 /// # Errors
 ///
-/// [`MessageError::Forbidden`], [`MessageError::Busy`] and errors of the stores. A refusal is a result.
+/// [`MessageError::Invalid`]: the request is not complete. [`MessageError::Forbidden`], [`MessageError::Busy`] and errors
+/// of the stores. Any other refusal is a result.
 pub async fn dry_run(app: &App, caller: &Caller, message: &NewMessage) -> Result<DryRun, MessageError> {
     caller.authorise(Permission::Send, Reach::Scoped)?;
     let mut run = DryRun::default();
     check_duplicate(app, caller, message, &mut run).await?;
     let composed = match prepare(app, caller, message, None).await {
         Ok(composed) => composed,
+        // A request that is not complete is refused as a send of it is: there is nothing to say about it yet.
+        Err(MessageError::Invalid(faults)) if !message.faults.is_empty() || faults.iter().any(is_missing) => {
+            return Err(MessageError::Invalid(faults));
+        }
         Err(MessageError::Invalid(faults)) => {
             for fault in &faults {
                 run.fail("message", fault.code, fault.detail.clone());
@@ -105,6 +110,10 @@ pub async fn dry_run(app: &App, caller: &Caller, message: &NewMessage) -> Result
     check_content(app, caller, &composed, &mut run).await?;
     check_recipient(app, caller, composed, &mut run).await?;
     Ok(run)
+}
+
+fn is_missing(fault: &Fault) -> bool {
+    fault.code == "required"
 }
 
 async fn check_duplicate(

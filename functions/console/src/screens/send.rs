@@ -96,6 +96,10 @@ pub async fn submit(visit: Visit, RawQuery(query): RawQuery, Form(form): Form) -
                 let checked = checked(&said.body, &visit.clock());
                 Ok(page(&visit, form, Vec::new(), Some(checked)).await?.respond())
             }
+            // A live preview says what is missing beside the preview, without an error page.
+            Err(refusal) if query.has("do") && refusal.status.is_client_error() => {
+                Ok(page(&visit, form, Vec::new(), Some(incomplete(&refusal))).await?.respond())
+            }
             Err(refusal) if refusal.status.is_client_error() => refused(&visit, form, &refusal).await,
             Err(refusal) => Err(refusal),
         };
@@ -238,6 +242,21 @@ fn checked(said: &Value, clock: &Clock) -> Checked {
         subject: text(&rendered["subject"]),
         text: text(&rendered["text"]),
         is_email: said["channel"] == "email",
+    }
+}
+
+/// What is missing before anything can be said about the message.
+fn incomplete(refusal: &Refusal) -> Checked {
+    let check = |named: &FieldFault| {
+        let Fault { field, detail } = fault(named);
+        Check { tone: "bad", icon: "s-failed", text: detail, field: Some(field) }
+    };
+    Checked {
+        verdict: "It is not complete yet.".to_owned(),
+        checks: refusal.faults().iter().map(check).collect(),
+        subject: String::new(),
+        text: String::new(),
+        is_email: false,
     }
 }
 
