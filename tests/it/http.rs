@@ -276,9 +276,9 @@ async fn every_method_refuses_unknown_parameters() {
         (Method::GET, "/api/keys"),
         (Method::GET, "/api/communications/queue/status"),
     ] {
-        let request = server.request(method.clone(), &format!("{path}?dryRun=true")).json(&json!({}));
+        let request = server.request(method.clone(), &format!("{path}?dryrun=true")).json(&json!({}));
         let answer = server.answer(request).await;
-        let is_named = errors_of(&answer).contains(&("dryRun".to_owned(), "unknown_parameter".to_owned()));
+        let is_named = errors_of(&answer).contains(&("dryrun".to_owned(), "unknown_parameter".to_owned()));
         assert!(is_named && answer.status == StatusCode::BAD_REQUEST, "{method} {path}: {}", answer.body);
     }
 }
