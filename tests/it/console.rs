@@ -4,12 +4,12 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tests::server::{TestServer, email, eventually};
 
-struct Seen {
-    status: StatusCode,
-    html: String,
+pub struct Seen {
+    pub status: StatusCode,
+    pub html: String,
 }
 
-async fn page(server: &TestServer, path: &str) -> Seen {
+pub async fn page(server: &TestServer, path: &str) -> Seen {
     let request = server.client.get(format!("{}{path}", server.local.url)).header("accept", "text/html");
     let response = request.send().await.expect("an answer");
     let policy = response.headers()["content-security-policy"].to_str().expect("text").to_owned();
@@ -55,7 +55,7 @@ async fn every_link_leads_to_a_page() {
     assert!(person.html.contains("recipient cus 7"), "{}", person.html);
 }
 
-fn token_of(html: &str) -> String {
+pub fn token_of(html: &str) -> String {
     let (_, rest) = html.split_once(r#"name="_token" value=""#).expect("a form");
     rest.split('"').next().expect("a token").to_owned()
 }

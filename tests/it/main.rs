@@ -11,6 +11,7 @@ mod channels;
 mod collections;
 mod console;
 mod console_invoices;
+mod console_settings;
 mod contracts;
 mod costs;
 mod data_folder;

@@ -310,12 +310,23 @@ pub(crate) async fn webhook_log(
     let (before, provider, status) = (query.text("cursor"), query.text("provider"), query.text("status"));
     query.finish()?;
     let page = callback_log::list(&api.app, &caller, before.as_deref(), provider.as_deref(), status.as_deref()).await?;
-    let present = |(name, entry): &(String, CallbackEntry)| {
-        let mut shown = json!(entry);
-        shown["id"] = json!(name);
-        shown["receivedAt"] = json!(show_time(entry.received_at));
-        shown
-    };
-    let callbacks: Vec<Value> = page.entries.iter().map(present).collect();
+    let callbacks: Vec<Value> = page.entries.iter().map(|(name, entry)| present_callback(name, entry)).collect();
     Ok(json(StatusCode::OK, &json!({ "callbacks": callbacks, "nextCursor": page.next })))
+}
+
+fn present_callback(name: &str, entry: &CallbackEntry) -> Value {
+    let mut shown = json!(entry);
+    shown["id"] = json!(name);
+    shown["receivedAt"] = json!(show_time(entry.received_at));
+    shown
+}
+
+/// One callback as it was received.
+pub(crate) async fn callback(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let entry = callback_log::get(&api.app, &caller, &id).await?;
+    Ok(json(StatusCode::OK, &present_callback(&id, &entry)))
 }

@@ -84,6 +84,7 @@ pub const ROUTES: &[Route] = routes! {
     GET "/api/channels/{id}/health" Channels(Tenant), getChannelHealth => channels::health;
     POST "/api/channels/{id}/test" Channels(Tenant), testChannel => channels::test;
     GET "/api/webhook-log" Channels(Everything), listCallbacks => channels::webhook_log;
+    GET "/api/webhook-log/{id}" Channels(Everything), getCallback => channels::callback;
     GET "/api/subjects/{kind}/{id}" Privacy(Everything), exportSubject => subjects::export;
     DELETE "/api/subjects/{kind}/{id}" Privacy(Everything), eraseSubject => subjects::erase;
     GET "/api/suppressions" Consent(Tenant), listSuppressions => suppressions::list;

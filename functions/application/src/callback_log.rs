@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::access::{Permission, Reach};
 use domain::ports::{DocumentKey, DocumentStore, StoreError};
-use events::{TenantId, Timestamp};
+use events::{CommunicationId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -59,6 +59,9 @@ pub struct CallbackEntry {
     pub verified: bool,
     pub status: CallbackStatus,
     pub detail: Option<String>,
+    /// The ids of the messages that its reports are about, as far as they are known.
+    #[serde(default)]
+    pub communications: Vec<CommunicationId>,
 }
 
 /// Entries, newest first, by their names.
@@ -74,6 +77,8 @@ pub struct CallbackPage {
 pub enum CallbackLogError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    #[error("there is no such callback")]
+    NotFound,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -85,6 +90,16 @@ fn key(tenant: &TenantId, name: &str) -> DocumentKey {
 /// The name of an entry. `random` distinguishes callbacks of the same millisecond.
 pub fn entry_name(received_at: Timestamp, random: u32) -> String {
     format!("{:013}#{random:08x}", received_at.0)
+}
+
+/// Whether a text has the form of an entry's name.
+fn is_entry_name(name: &str) -> bool {
+    name.split_once('#').is_some_and(|(at, random)| {
+        at.len() == 13
+            && at.bytes().all(|b| b.is_ascii_digit())
+            && random.len() == 8
+            && random.bytes().all(|b| b.is_ascii_hexdigit())
+    })
 }
 
 /// # Errors
@@ -115,6 +130,21 @@ pub async fn set_status(
     let Some(stored) = documents.get_document(&key(tenant, name), now).await? else { return Ok(()) };
     let Ok(entry) = serde_json::from_str::<CallbackEntry>(&stored) else { return Ok(()) };
     save(documents, tenant, name, &CallbackEntry { status, ..entry }).await
+}
+
+/// One entry, by its name.
+///
+/// # Errors
+///
+/// [`CallbackLogError::NotFound`]: there is none, or it has expired.
+pub async fn get(app: &App, caller: &Caller, name: &str) -> Result<CallbackEntry, CallbackLogError> {
+    caller.authorise(Permission::Channels, Reach::Everything)?;
+    if !is_entry_name(name) {
+        return Err(CallbackLogError::NotFound);
+    }
+    let key = key(&caller.principal.tenant, name);
+    let stored = app.tenant_ports.documents.get_document(&key, app.host.now()).await?;
+    stored.and_then(|body| serde_json::from_str(&body).ok()).ok_or(CallbackLogError::NotFound)
 }
 
 /// One page of the log, before the entry that `before` names. The filters select entries within the page.

@@ -4,6 +4,7 @@
 
 mod api_client;
 mod assets;
+mod faults;
 mod form;
 mod invoice_words;
 mod refusal;

@@ -91,7 +91,16 @@ pub const NAVIGATION: &[(&str, &[Link])] = &[
             link("events", "Business events", "/business-events", "import"),
         ],
     ),
-    ("Setup", &[link("inbox", "Test inbox", "/inbox", "inbox")]),
+    (
+        "Setup",
+        &[
+            link("providers", "Providers", "/settings/providers", "settings"),
+            link("keys", "API keys", "/settings/keys", "lock"),
+            link("limits", "Limits", "/settings/limits", "moon"),
+            link("webhooks", "Callbacks", "/webhooks", "down"),
+            link("inbox", "Test inbox", "/inbox", "inbox"),
+        ],
+    ),
 ];
 
 impl Shell {

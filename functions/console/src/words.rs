@@ -213,6 +213,74 @@ pub fn kind(name: &str) -> String {
     TYPES.iter().find(|(id, _)| *id == name).map_or_else(|| sentence_case(name), |(_, word)| (*word).to_owned())
 }
 
+/// Whether an account at a provider can be used now.
+pub fn provider_state(is_enabled: bool, state: &str) -> StatusWord {
+    match (is_enabled, state) {
+        (false, _) => status_word("stop", "pause", "Disabled"),
+        (true, "closed") => status_word("good", "s-delivered", "Healthy"),
+        (true, "half_open") => status_word("warn", "s-retry", "Being tried again"),
+        (true, _) => status_word("bad", "s-failed", "Paused"),
+    }
+}
+
+/// Why an account is paused.
+pub fn pause_cause(cause: &str) -> &'static str {
+    match cause {
+        "failing" => "Half of its last calls failed",
+        "auth" => "The provider rejected our credentials",
+        "balance" => "The account at the provider is empty",
+        _ => "Its calls failed",
+    }
+}
+
+/// The results of callbacks that lists are filtered by, with their words.
+pub const CALLBACK_STATUSES: [(&str, &str); 5] = [
+    ("processed", "Matched"),
+    ("waiting", "Waiting for its message"),
+    ("unmatched", "No message matches"),
+    ("refused", "Rejected: not signed"),
+    ("unreadable", "Cannot be read"),
+];
+
+/// What became of a provider's callback.
+pub fn callback_status(name: &str) -> StatusWord {
+    let word = CALLBACK_STATUSES.iter().find(|(id, _)| *id == name).map_or("Received", |(_, word)| word);
+    match name {
+        "processed" => status_word("good", "s-delivered", word),
+        "waiting" => status_word("wait", "s-queued", word),
+        "unmatched" => status_word("warn", "s-doubt", word),
+        "refused" | "unreadable" => status_word("bad", "s-failed", word),
+        _ => status_word("wait", "s-queued", word),
+    }
+}
+
+/// A text of the API as the beginning of a sentence.
+pub fn sentence(text: &str) -> String {
+    capitalised(text)
+}
+
+/// Whom the messages of a key can reach.
+pub const KEY_MODES: [(&str, &str); 3] =
+    [("live", "Live: real people"), ("team", "Team: only the addresses below"), ("test", "Test: no real recipients")];
+
+/// What a permission allows, as the end of "may".
+pub fn permission(name: &str) -> &str {
+    match name {
+        "send" => "send, change and cancel messages",
+        "view" => "see messages and their status",
+        "operate" => "retry dead letters, resolve doubts, switch providers",
+        "templates" => "change templates",
+        "consent" => "change preferences and opt-outs",
+        "automate" => "change schedules and automations",
+        "integrate" => "send business events",
+        "channels" => "configure providers",
+        "stats" => "see statistics",
+        "keys" => "create and revoke keys, change limits, read the audit log",
+        "privacy" => "export and erase people’s data",
+        other => other,
+    }
+}
+
 /// Who acted: `key:billing` is API key “billing”.
 pub fn actor(name: &str) -> String {
     match name.split_once(':') {
@@ -313,6 +381,13 @@ mod tests {
         }
         for name in events::SuppressReason::names() {
             assert_ne!(suppressed(name), "A rule forbids it", "{name}");
+        }
+    }
+
+    #[test]
+    fn every_permission_has_words() {
+        for name in domain::access::Permission::ALL.map(domain::access::Permission::as_str) {
+            assert!(permission(name).contains(' '), "{name}");
         }
     }
 

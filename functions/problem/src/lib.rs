@@ -326,6 +326,9 @@ impl From<CallbackLogError> for Problem {
     fn from(error: CallbackLogError) -> Self {
         match error {
             CallbackLogError::Forbidden(forbidden) => forbidden.into(),
+            CallbackLogError::NotFound => {
+                Problem::new(ProblemKind::NotFound, "No callback of the last 30 days has this id.")
+            }
             CallbackLogError::Store(error) => error.into(),
         }
     }

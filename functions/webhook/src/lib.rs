@@ -30,13 +30,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::ports::{ClockAndRng, DocumentStore, EventStore, UnmatchedQueue, Vault, ViewStore, WorkQueue};
 use domain::provider::{CallbackRequest, ParsedCallback, Provider};
-use events::{Mode, TenantId};
+use events::{CommunicationId, Mode, TenantId};
 use problem::{Problem, ProblemKind};
 
 use crate::log::CallbackOutcome;
 
 /// Maximum size of a callback body, in bytes. Providers send batches.
 const MAX_BODY: usize = 1024 * 1024;
+/// Maximum number of messages that an entry of the log names.
+const MAX_LOGGED_MESSAGES: usize = 100;
 /// Maximum number of streams that are read or written at the same time.
 const MAX_CONCURRENT_STREAMS: usize = 32;
 
@@ -186,7 +188,7 @@ async fn tenant_callback(
         return Ok(StatusCode::OK.into_response());
     }
     if let Err(reason) = provider.verify_callback(&request, webhook.host.now()).await {
-        webhook.write_log_entry(&tenant, &*provider, &request, CallbackOutcome::Refused(reason)).await;
+        webhook.write_log_entry(&tenant, &*provider, &request, CallbackOutcome::Refused(reason), Vec::new()).await;
         return Err(invalid_signature(reason));
     }
     Ok(stored(webhook.ingest(Some(&tenant), &*provider, &request).await?))
@@ -221,7 +223,7 @@ impl WebhookHandler {
                 Ok(parsed) => parsed.with_usable_ids(),
                 Err(reason) => {
                     if let Some(owner) = owner {
-                        self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason)).await;
+                        self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason), Vec::new()).await;
                     }
                     return Err(WebhookError::Unreadable { provider: config.provider.clone(), reason });
                 }
@@ -234,6 +236,10 @@ impl WebhookHandler {
         tenants.dedup();
         let only = if tenants.len() == 1 { Some(tenants[0]) } else { None };
         let tenant = owner.or(only).or(self.deployment_tenant.as_ref()).cloned();
+        let mut communications: Vec<CommunicationId> = matched.iter().map(|report| report.key.id).collect();
+        communications.sort();
+        communications.dedup();
+        communications.truncate(MAX_LOGGED_MESSAGES);
         let appended = self.append_reports(&config.provider, matched).await;
         let outcome = CallbackOutcome::Processed {
             total,
@@ -254,7 +260,7 @@ impl WebhookHandler {
         for change in &consent_changes {
             self.change_consent(tenant, (&config.provider, config.channel), change).await?;
         }
-        let name = self.write_log_entry(tenant, provider, request, outcome).await;
+        let name = self.write_log_entry(tenant, provider, request, outcome, communications).await;
         let reports =
             UnmatchedReports { config: config.id.clone(), provider: config.provider.clone(), reports: unmatched };
         self.store_unmatched(tenant, &name, &reports, 0).await?;

@@ -6,7 +6,7 @@ use application::callback_log::{self, CallbackEntry, CallbackStatus};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::provider::{CallbackRequest, Provider};
-use events::TenantId;
+use events::{CommunicationId, TenantId};
 
 use crate::WebhookHandler;
 
@@ -90,6 +90,7 @@ impl WebhookHandler {
         provider: &dyn Provider,
         request: &CallbackRequest,
         outcome: CallbackOutcome,
+        communications: Vec<CommunicationId>,
     ) -> String {
         let now = self.host.now();
         let (verified, status, detail) = outcome.describe();
@@ -115,6 +116,7 @@ impl WebhookHandler {
             verified,
             status,
             detail: Some(detail),
+            communications,
         };
         let name = callback_log::entry_name(now, self.host.random() as u32);
         if let Err(error) = callback_log::save(&*self.documents, tenant, &name, &entry).await {

@@ -435,6 +435,7 @@ pub const OPERATIONS: &[Operation] = &[
         .problems(&[NotFound, Conflict, RecipientSuppressed, SpendCapReached]),
     get("listCallbacks", "WebhookLog", "List the provider callbacks of the last 30 days")
         .query("cursor? string, provider? string, status? string"),
+    get("getCallback", "RecordedCallback", "Get one provider callback as it was received"),
     // ---- Administration
     get("getLimits", "Limits", "Get the limits of the tenant and what is left of them; the ETag is their revision"),
     operation("changeLimits", "Change the limits of the tenant; null removes one")

@@ -244,7 +244,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "RecordedCallback",
         "id string, receivedAt time, provider string, channelId string, method string, path string, headers any, \
          body string, bodyEncoding 'utf-8'|'base64', truncated boolean, verified boolean, status string, \
-         detail string?",
+         detail string?, communications [string]",
     ),
     ("WebhookLog", "callbacks [RecordedCallback], nextCursor string?"),
     // ---- People

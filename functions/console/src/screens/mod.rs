@@ -11,8 +11,10 @@ mod queue;
 mod schedules;
 mod send;
 mod session;
+mod settings;
 mod template;
 mod templates;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -53,5 +55,18 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/schedules", get(schedules::list).post(schedules::create))
         .route("/schedules/{id}", get(schedules::show))
         .route("/schedules/{id}/{act}", post(schedules::act))
+        .route("/settings/providers", get(settings::providers::list))
+        .route("/settings/providers/new", get(settings::account::show_new).post(settings::account::create))
+        .route("/settings/providers/order", post(settings::providers::order))
+        .route("/settings/providers/{id}", get(settings::account::show).post(settings::account::submit))
+        .route("/settings/providers/{id}/test", post(settings::account::test))
+        .route("/settings/providers/{id}/delete", post(settings::account::delete))
+        .route("/settings/providers/{id}/{act}", post(settings::providers::act))
+        .route("/settings/keys", get(settings::keys::list).post(settings::keys::create))
+        .route("/settings/keys/{id}/revoke", post(settings::keys::revoke))
+        .route("/settings/limits", get(settings::limits::show).post(settings::limits::submit))
+        .route("/settings/limits/quiet-hours", post(settings::limits::submit_quiet))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/{id}", get(webhooks::show))
         .route("/session/theme", post(session::theme))
 }
