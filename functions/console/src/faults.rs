@@ -67,6 +67,9 @@ mod tests {
     #[test]
     fn a_fault_is_at_the_field_that_its_pointer_names() {
         let at = |pointer: &str| fault(&FieldFault { pointer: pointer.to_owned(), detail: String::new() }).id;
-        assert_eq!([at("/settings/authToken"), at("/team/0"), at("/rate")], ["f-settings-authToken", "f-team", "f-rate"]);
+        assert_eq!(
+            [at("/settings/authToken"), at("/team/0"), at("/rate")],
+            ["f-settings-authToken", "f-team", "f-rate"]
+        );
     }
 }

@@ -223,7 +223,8 @@ impl WebhookHandler {
                 Ok(parsed) => parsed.with_usable_ids(),
                 Err(reason) => {
                     if let Some(owner) = owner {
-                        self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason), Vec::new()).await;
+                        self.write_log_entry(owner, provider, request, CallbackOutcome::Unreadable(reason), Vec::new())
+                            .await;
                     }
                     return Err(WebhookError::Unreadable { provider: config.provider.clone(), reason });
                 }

@@ -222,8 +222,7 @@ fn body_of(form: &Fields, kind: &Value, config: &Value) -> Map<String, Value> {
         if is_secret(name) { !value.is_empty() } else { value.trim() != was }
     });
     let setting = |name: &str, value: &str| if is_secret(name) { json!(value) } else { json!(value.trim()) };
-    let settings: Map<String, Value> =
-        given.map(|(name, value)| (name.to_owned(), setting(name, value))).collect();
+    let settings: Map<String, Value> = given.map(|(name, value)| (name.to_owned(), setting(name, value))).collect();
     let mut body = Map::new();
     body.insert("settings".to_owned(), Value::Object(settings));
     if form.has("name") {

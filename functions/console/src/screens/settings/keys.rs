@@ -32,6 +32,8 @@ struct KeysPage {
     keys: Vec<KeyRow>,
     roles: Vec<RoleRow>,
     given: Fields,
+    /// Whether the reader is a person, whose keys the API lets expire.
+    is_person: bool,
 }
 
 impl Page for KeysPage {}
@@ -75,10 +77,21 @@ async fn page(visit: &Visit, given: Fields, faults: FormFaults) -> Result<KeysPa
         shell.title = format!("Error: {}", shell.title);
     }
     let roles = Role::ALL.iter().map(|role| {
-        let may: Vec<&str> = permissions(*role).iter().map(|permission| words::permission(permission.as_str())).collect();
+        let may: Vec<&str> =
+            permissions(*role).iter().map(|permission| words::permission(permission.as_str())).collect();
         RoleRow { id: role.as_str(), name: words::sentence_case(role.as_str()), may: may.join(", ") }
     });
-    Ok(KeysPage { shell, heading, done: "", faults, created: None, keys, roles: roles.collect(), given })
+    Ok(KeysPage {
+        shell,
+        heading,
+        done: "",
+        faults,
+        created: None,
+        keys,
+        roles: roles.collect(),
+        given,
+        is_person: visit.api.principal.is_user,
+    })
 }
 
 fn row(key: &Value, clock: &Clock) -> KeyRow {

@@ -74,8 +74,7 @@ pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
     .await?;
     let groups = groups(&statuses, &own, &visit.clock());
     let all = || groups.iter().flat_map(|group| &group.rows);
-    let (paused, disabled) =
-        (all().filter(|row| row.is_paused).count(), all().filter(|row| !row.is_enabled).count());
+    let (paused, disabled) = (all().filter(|row| row.is_paused).count(), all().filter(|row| !row.is_enabled).count());
     let missing = CHANNELS.iter().filter(|(id, _)| !groups.iter().any(|group| group.id == *id));
     let missing: Vec<&str> = missing.map(|(_, word)| *word).collect();
     let heading = match (all().count(), paused) {
