@@ -69,7 +69,9 @@ def add_routes(gateway, functions, api, template):
             ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
         )["IntegrationId"]
         for route in routes:
-            gateway.create_route(ApiId=api, RouteKey=f"{route['Method']} {route['Path']}", Target=f"integrations/{integration}")
+            # Without a path it takes what has no route.
+            key = f"{route['Method']} {route['Path']}" if "Path" in route else "$default"
+            gateway.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integration}")
 
 
 def listed(parameters):

@@ -46,6 +46,7 @@ mod reconcile;
 mod rendering;
 mod schedule_rules;
 mod schedules;
+mod sign_in;
 mod spend_caps;
 mod streams;
 mod suppressions;

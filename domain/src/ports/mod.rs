@@ -6,6 +6,7 @@ mod coordination;
 mod files;
 mod keys;
 mod queues;
+mod sign_in;
 mod store;
 mod vault;
 mod views;
@@ -20,6 +21,7 @@ pub use keys::{AddressKey, CommunicationKey};
 pub use queues::{
     EventBus, MAX_QUEUE_DELAY_S, NotTaken, QueueDepth, RepairQueue, UnmatchedQueue, UnmatchedRetry, WorkQueue,
 };
+pub use sign_in::{CodeGrant, IdTokenVerifier, IdentityProvider, SignInError};
 pub use store::{
     AddressRecord, AppendError, AppendRequest, DuePage, DueTimer, EventStore, Hint, Listed, Listing, MAX_LISTED,
     MAX_PEOPLE, MAX_STREAM_BYTES, QueueId, RollOver, ScanPage, Stream, TIMER_SHARDS, TimerCursor,

@@ -15,6 +15,17 @@ pub struct Config {
     pub request_rate: Option<RateLimit>,
     /// `JWT_ISSUER`: the issuer of the tokens that are accepted beside API keys. Default none.
     pub jwt: Option<Jwt>,
+    /// How people sign in to the console. Default none: the deployment has no console.
+    pub console: Option<ConsoleClient>,
+}
+
+/// The console, as a client of the identity provider.
+#[derive(Debug, Clone)]
+pub struct ConsoleClient {
+    /// `CONSOLE_CLIENT_ID`. Requires `JWT_ISSUER` and `PUBLIC_URL`.
+    pub id: String,
+    /// `CONSOLE_CLIENT_SECRET`. Public clients have none.
+    pub secret: Option<String>,
 }
 
 /// An identity provider.
@@ -36,9 +47,19 @@ impl Config {
     /// [`SettingError`]: names the setting.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let settings = Settings(var);
+        let console = match settings.get_or("CONSOLE_CLIENT_ID", "") {
+            id if id.is_empty() => None,
+            id => {
+                settings.require("JWT_ISSUER")?;
+                settings.require("PUBLIC_URL")?;
+                let secret = Some(settings.get_or("CONSOLE_CLIENT_SECRET", "")).filter(|secret| !secret.is_empty());
+                Some(ConsoleClient { id, secret })
+            }
+        };
         Ok(Config {
             app: AppConfig::read(&settings)?,
             request_rate: settings.rate("REQUEST_RATE")?,
+            console,
             jwt: match settings.get_or("JWT_ISSUER", "") {
                 issuer if issuer.is_empty() => None,
                 issuer => Some(Jwt {
@@ -59,6 +80,11 @@ pub fn keys_of(issuer: &str) -> String {
 }
 
 impl Jwt {
+    /// The same identity provider, for tokens that it makes for one client.
+    pub fn for_client(&self, id: &str) -> Jwt {
+        Jwt { audience: id.to_owned(), ..self.clone() }
+    }
+
     /// Creates the verifier of the tokens, with keys from `keys`.
     pub fn connect(self, keys: Arc<dyn JwksSource>) -> TokenIssuer {
         let Jwt { issuer, audience, tenant_claim, role_claim, .. } = self;

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::ports::{JwksSource, Principal};
+use domain::ports::{IdTokenVerifier, JwksSource, Principal, SignInError};
 use domain::text::check_line;
 use events::{Channel, Mode, Role, TenantId, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
@@ -114,6 +115,11 @@ impl TokenIssuer {
     /// [`ProblemKind::Unauthenticated`] says what is wrong with the token. [`ProblemKind::Unavailable`]: the keys
     /// cannot be fetched.
     pub async fn principal(&self, token: &str, now: Timestamp) -> Result<Principal, Problem> {
+        self.read(&self.claims(token, now).await?, now)
+    }
+
+    /// The claims of a token whose signature, issuer and audience are right. Its times are not checked.
+    async fn claims(&self, token: &str, now: Timestamp) -> Result<Map<String, Value>, Problem> {
         let header = decode_header(token).map_err(|_| refused("it cannot be parsed"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(refused("its algorithm is not allowed"));
@@ -136,8 +142,7 @@ impl TokenIssuer {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let read = decode::<Map<String, Value>>(token, &key, &validation);
-        let claims = read.map_err(|error| refused(describe(&error)))?.claims;
-        self.read(&claims, now)
+        Ok(read.map_err(|error| refused(describe(&error)))?.claims)
     }
 
     fn read(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Principal, Problem> {
@@ -216,6 +221,23 @@ impl TokenIssuer {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CachedJwks> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl IdTokenVerifier for TokenIssuer {
+    async fn verify(&self, token: &str, nonce: &str, now: Timestamp) -> Result<Principal, SignInError> {
+        let read = async {
+            let claims = self.claims(token, now).await?;
+            if claims.get("nonce").and_then(Value::as_str) != Some(nonce) {
+                return Err(refused("it was not made for this sign-in"));
+            }
+            self.read(&claims, now)
+        };
+        read.await.map_err(|problem| match problem.kind {
+            ProblemKind::Unavailable => SignInError::Unavailable(problem.detail),
+            _ => SignInError::Refused(problem.detail),
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod api_client;
 mod assets;
+mod cookie;
 mod faults;
 mod form;
 mod invoice_words;
@@ -13,6 +14,7 @@ mod screens;
 mod session;
 mod shell;
 mod show;
+mod sign_in;
 mod time;
 mod words;
 
@@ -25,6 +27,7 @@ use axum::response::Response;
 use domain::ports::ClockAndRng;
 
 pub use session::{LocalSession, Sessions};
+pub use sign_in::SignIn;
 
 /// What a page's scripts, styles and images may be. Nothing comes from elsewhere, and nothing is inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -46,6 +49,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .fallback(refusal_page::show_unknown)
         .layer(from_fn(refusal_page::show_refusals))
         .layer(from_fn_with_state(console.clone(), session::require))
+        .merge(screens::open_router())
         .merge(assets::router())
         .with_state(console)
         .layer(axum::middleware::map_response(add_headers))

@@ -16,14 +16,18 @@ use subtle::ConstantTimeEq;
 
 use crate::Console;
 use crate::api_client::ApiClient;
+use crate::cookie::cookie;
 use crate::refusal::Refusal;
 use crate::shell::{Shell, Theme};
+use crate::sign_in::{Session, SignIn};
 use crate::time::Clock;
 
 /// How people sign in.
 pub enum Sessions {
     /// On one machine: everybody who reaches the loopback address is signed in.
     Local(LocalSession),
+    /// By an identity provider.
+    SignIn(SignIn),
 }
 
 /// The only session of a process on one machine.
@@ -56,6 +60,8 @@ pub struct Visit {
     pub business: String,
     /// Every form sends it back, so that pages of other sites cannot send forms.
     pub form_token: String,
+    /// Whether the person signed in, and can sign out.
+    pub can_sign_out: bool,
     /// A random name for each page: the idempotency key of its form.
     pub form_key: String,
 }
@@ -75,6 +81,7 @@ impl Visit {
             mode: self.api.principal.mode,
             theme: self.theme,
             form_token: self.form_token.clone(),
+            can_sign_out: self.can_sign_out,
             refresh_s: None,
             has_inbox: self.dev.is_some(),
         }
@@ -90,33 +97,42 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     }
 }
 
-/// A cookie of a request.
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).find_map(|cookie| {
-        let (given, value) = cookie.trim().split_once('=')?;
-        (given == name).then_some(value)
-    })
-}
-
 /// Lets only people in who are signed in, and only forms of our own pages.
 pub async fn require(
     State(console): State<Arc<Console>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Infallible> {
-    let Sessions::Local(session) = &console.sessions;
-    let headers = request.headers();
+    let (headers, now) = (request.headers(), console.host.now());
+    let (principal, business, form_token) = match &console.sessions {
+        Sessions::Local(LocalSession { principal, business, form_token }) => {
+            (principal.clone(), business.clone(), form_token.clone())
+        }
+        Sessions::SignIn(sign_in) => match sign_in.find(headers, now).await {
+            Ok(Some(Session { principal, form_token, .. })) => {
+                let business = principal.tenant.to_string();
+                (principal, business, form_token)
+            }
+            Ok(None) => return Ok(ask_to_sign_in(&request)),
+            Err(error) => {
+                tracing::error!(%error, "a session could not be read");
+                return Ok(
+                    (StatusCode::SERVICE_UNAVAILABLE, "The session could not be read. Try again.").into_response()
+                );
+            }
+        },
+    };
     let zone = cookie(headers, "zone").map(|zone| zone.replace("%2F", "/"));
     let zone = zone.and_then(|zone| TimeZone::get(&zone).ok()).unwrap_or(TimeZone::UTC);
     let visit = Visit {
-        api: ApiClient { api: console.api.clone(), principal: session.principal.clone() },
-        dev: console.dev.clone().map(|api| ApiClient { api, principal: session.principal.clone() }),
-        now: console.host.now(),
+        dev: console.dev.clone().map(|api| ApiClient { api, principal: principal.clone() }),
+        api: ApiClient { api: console.api.clone(), principal },
+        now,
         zone,
         theme: cookie(headers, "theme").and_then(Theme::parse),
-        business: session.business.clone(),
-        form_token: session.form_token.clone(),
+        business,
+        form_token,
+        can_sign_out: matches!(console.sessions, Sessions::SignIn(_)),
         form_key: format!("console-{:032x}", console.host.random()),
     };
     if !is_from_our_page(request.method(), headers) {
@@ -131,6 +147,19 @@ fn is_from_our_page(method: &Method, headers: &HeaderMap) -> bool {
     let is_safe = matches!(*method, Method::GET | Method::HEAD);
     let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
     is_safe || matches!(site, None | Some("same-origin"))
+}
+
+/// Leads a person to the page where they sign in, and from there back to the page that they asked for.
+fn ask_to_sign_in(request: &Request) -> Response {
+    let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
+    let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let to: String = form_urlencoded::byte_serialize(if is_page { asked } else { "/" }.as_bytes()).collect();
+    let address = format!("/session/sign-in?to={to}");
+    // htmx follows a redirect within the page. This makes it leave the page.
+    if request.headers().contains_key("hx-request") {
+        return (StatusCode::UNAUTHORIZED, [("hx-redirect", address)]).into_response();
+    }
+    (StatusCode::SEE_OTHER, [(header::LOCATION, address)]).into_response()
 }
 
 fn refuse_foreign() -> Response {

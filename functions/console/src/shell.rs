@@ -48,6 +48,7 @@ pub struct Shell {
     pub mode: Mode,
     pub theme: Option<Theme>,
     pub form_token: String,
+    pub can_sign_out: bool,
     /// Without scripts, the page is loaded again after this time.
     pub refresh_s: Option<u32>,
     /// Whether providers are simulated.

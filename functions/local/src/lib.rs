@@ -21,7 +21,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::config::Jwt;
+use api::config::{ConsoleClient, Jwt};
 use application::App;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -75,6 +75,8 @@ pub struct Options {
     pub request_rate: Option<RateLimit>,
     /// The identity provider whose tokens are accepted in addition to API keys.
     pub jwt: Option<Jwt>,
+    /// How people sign in to the console. `None`: everybody who reaches this process is signed in.
+    pub console: Option<ConsoleClient>,
     /// The address at which providers are called instead of the simulated ones, without a slash at the end.
     pub providers_url: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Default for Options {
             rate: None,
             request_rate: None,
             jwt: None,
+            console: None,
             providers_url: None,
         }
     }
@@ -168,7 +171,7 @@ fn spawn_http(
     let router: Router = api::router(api.clone())
         // What nothing else answers is an unknown page.
         .reset_fallback()
-        .merge(console::router(Arc::new(wiring.console(api, dev.clone()))))
+        .merge(console::router(Arc::new(wiring.console(api, dev.clone(), options))))
         .merge(webhook::router(webhook))
         .merge(pages::router(Arc::new(wiring.pages())))
         .merge(dev)

@@ -5,7 +5,7 @@ mod verify_callbacks;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use api::config::{Jwt, keys_of};
+use api::config::{ConsoleClient, Jwt, keys_of};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::ports::{ClockAndRng, Principal};
 use events::{Mode, RateLimit, TenantId};
@@ -58,6 +58,10 @@ struct Start {
     /// Address of its keys. Default: /.well-known/jwks.json of the issuer.
     #[arg(long, requires = "jwt_issuer")]
     jwks_url: Option<String>,
+    /// Ask people to sign in to the console, by the identity provider of --jwt-issuer, as this client of it. The
+    /// secret of the client is TIDINGS_CONSOLE_CLIENT_SECRET. Without it, everybody on this machine is signed in.
+    #[arg(long, requires = "jwt_issuer")]
+    console_client_id: Option<String>,
     /// Call providers at this address instead of the simulated ones, such as `http://127.0.0.1:9000` for tests with
     /// your own.
     #[arg(long, value_parser = parse_loopback_url)]
@@ -269,6 +273,10 @@ async fn run(start: Start) -> Result<(), String> {
             issuer,
             audience,
         }),
+        console: start.console_client_id.clone().map(|id| {
+            let secret = std::env::var("TIDINGS_CONSOLE_CLIENT_SECRET").ok();
+            ConsoleClient { id, secret: secret.filter(|secret| !secret.is_empty()) }
+        }),
         providers_url: start.providers.clone(),
     };
     let local = Local::start(options).await.map_err(|error| error.to_string())?;
@@ -307,10 +315,15 @@ fn banner(local: &Local, start: &Start) -> String {
         folder => format!("{}/  (delete to reset; --data memory to keep nothing)", folder.trim_end_matches('/')),
     };
     let clock = if start.clock == 1 { String::new() } else { format!("\n  Clock     {} times as fast", start.clock) };
+    let sign_in = if start.console_client_id.is_some() {
+        "sign in by the identity provider"
+    } else {
+        "no sign-in on this machine"
+    };
     let body = r#"{"channel":"email","type":"invoice","recipientContact":"delivered@sim.test","templateId":"tpl_invoice_email","templateVariables":{"customerName":"Ada","invoiceNumber":"INV-1","amount":1500,"businessName":"Acme"}}"#;
     format!(
         "tidings: nothing leaves this machine
-  Console   {url}/  (no sign-in on this machine)
+  Console   {url}/  ({sign_in})
   API       {url}/api         key  {DEV_KEY}
   Inbox     {url}/_dev/inbox  what the simulated providers received
   Data      {location}{clock}

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use api::Api;
+use api::config::{ConsoleClient, Jwt};
 use api::rate::RequestLimiter;
 use application::App;
 use application::consent::DefaultPreferences;
@@ -13,7 +14,7 @@ use application::links::LinkKeys;
 use application::retention::RetentionPeriods;
 use application::settings::DeploymentProviderConfig;
 use application::templates::TemplateCache;
-use console::{Console, LocalSession, Sessions};
+use console::{Console, LocalSession, Sessions, SignIn};
 use dead_letter::DeadLetterHandler;
 use deliver::{DeliverHandler, WorkerCache};
 use domain::ports::{Principal, Provider, ProviderConfig, ProviderFactory};
@@ -22,7 +23,7 @@ use events::{Mode, RateLimit};
 use infra::embedded::{
     Database, FolderObjectStore, LocalKeyCipher, LogAlertSink, MemoryWorkQueue, SqliteUnmatchedQueue,
 };
-use infra::providers::{HttpClients, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
+use infra::providers::{HttpClients, HttpIdentityProvider, HttpJwksSource, HttpProviderFactory, REGISTRY, http_client};
 use intake::{EventSources, IntakeHandler};
 use pages::PagesHandler;
 use pdf::PdfPrinter;
@@ -188,14 +189,29 @@ impl Wiring {
     }
 
     /// Everybody who reaches this process is its developer.
-    pub fn console(&self, api: Arc<Api>, dev: axum::Router) -> Console {
-        let tenant = DEV_TENANT.parse().expect("the name of a tenant");
-        let principal = Principal { is_user: true, ..Principal::admin(tenant, "developer", Mode::Test) };
-        Console {
-            api: api::router_for_principals(api),
-            dev: Some(dev),
-            sessions: Sessions::Local(LocalSession::new(principal, &*self.clock)),
-            host: self.clock.clone(),
+    pub fn console(&self, api: Arc<Api>, dev: axum::Router, options: &Options) -> Console {
+        let sessions = match (&options.console, &options.jwt) {
+            (Some(client), Some(jwt)) => Sessions::SignIn(self.sign_in(client, jwt)),
+            (None, _) | (_, None) => {
+                let tenant = DEV_TENANT.parse().expect("the name of a tenant");
+                let principal = Principal { is_user: true, ..Principal::admin(tenant, "developer", Mode::Test) };
+                Sessions::Local(LocalSession::new(principal, &*self.clock))
+            }
+        };
+        // Who may do what in development is not decided by roles.
+        let dev = matches!(sessions, Sessions::Local(_)).then_some(dev);
+        Console { api: api::router_for_principals(api), dev, sessions, host: self.clock.clone() }
+    }
+
+    fn sign_in(&self, ConsoleClient { id, secret }: &ConsoleClient, jwt: &Jwt) -> SignIn {
+        let issuer = jwt.issuer.clone();
+        let keys = HttpJwksSource { client: http_client(), url: jwt.keys_url.clone() };
+        SignIn {
+            provider: Arc::new(HttpIdentityProvider::new(http_client(), issuer, id.clone(), secret.clone())),
+            tokens: Arc::new(jwt.for_client(id).connect(Arc::new(keys))),
+            documents: self.tenant_ports.documents.clone(),
+            client_id: id.clone(),
+            url: self.tenant_ports.public_url.clone(),
         }
     }
 

@@ -34,6 +34,7 @@ mod attempt_ids;
 mod callback;
 mod client;
 mod http;
+mod identity;
 mod jwks;
 mod outcome;
 mod public_fetch;
@@ -43,6 +44,7 @@ mod text;
 
 pub use self::client::http_client;
 pub use self::http::HttpClients;
+pub use self::identity::HttpIdentityProvider;
 pub use self::jwks::HttpJwksSource;
 #[cfg(feature = "aws")]
 pub(crate) use self::public_fetch::read_limited;

@@ -12,6 +12,7 @@ mod schedules;
 mod send;
 mod session;
 mod settings;
+mod sign_in;
 mod template;
 mod templates;
 mod webhooks;
@@ -69,4 +70,13 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{id}", get(webhooks::show))
         .route("/session/theme", post(session::theme))
+        .route("/session/sign-out", post(sign_in::end))
+}
+
+/// The pages for people who are not signed in.
+pub fn open_router() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/session/sign-in", get(sign_in::show))
+        .route("/session/start", get(sign_in::start))
+        .route("/session/callback", get(sign_in::finish))
 }
