@@ -10,6 +10,9 @@ const AXE = readFileSync(tools.resolve("axe-core/axe.min.js"), "utf8");
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const KEY = "td_test_local";
 
+/** An OpenID Connect provider for tests. */
+export const provider = () => import(tools.resolve("oidc-provider"));
+
 export const HOSTILE = `<script>window.wasRun=1</script><img src=x onerror=window.wasRun=1> "'&`;
 
 export async function until(what, condition) {
@@ -21,7 +24,7 @@ export async function until(what, condition) {
   throw new Error(`did not happen: ${what}`);
 }
 
-const freePort = () =>
+export const freePort = () =>
   new Promise((done) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const { port } = server.address();
@@ -30,10 +33,11 @@ const freePort = () =>
   });
 
 export class Tidings {
-  static async start(...options) {
-    const port = await freePort();
+  static async start({ port, env } = {}, ...options) {
+    port ??= await freePort();
     const program = spawn(process.env.TIDINGS_PROGRAM, ["--port", `${port}`, "--data", "memory", "--quiet", ...options], {
       stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, ...env },
     });
     const tidings = new Tidings(`http://127.0.0.1:${port}`, program);
     await until("the server answers", () => fetch(`${tidings.url}/health`).then((answer) => answer.ok, () => false));
