@@ -63,6 +63,7 @@ async fn child(folder: &str, port: &str, providers: &str) -> ExitCode {
         rate: Some(RATE),
         request_rate: None,
         jwt: None,
+        console: None,
         providers_url: Some(providers.to_owned()),
     };
     let _local = Local::start(options).await.expect("it starts");
