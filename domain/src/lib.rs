@@ -13,6 +13,7 @@ pub mod communication;
 pub mod communication_view;
 pub mod consent;
 pub mod data_subject;
+pub mod exchange;
 pub mod explain;
 pub mod file_name;
 pub mod inbound_message;

@@ -8,6 +8,7 @@ use events::{AttemptId, Channel, CommunicationId, Mode, RateLimit, ReportedStatu
 use serde::{Deserialize, Serialize};
 
 use crate::communication::{AttemptOutcome, DeliveryReport};
+use crate::exchange::RecordedExchange;
 use crate::message::RenderedMessage;
 use crate::prices::{self, Cost, MessageCost, PriceList};
 
@@ -156,6 +157,8 @@ pub struct SendResult {
     pub opted_out: bool,
     /// Statuses that the answer already reports.
     pub facts: Vec<ReportedStatus>,
+    /// The request and the response, unless the message was accepted.
+    pub exchange: Option<Box<RecordedExchange>>,
 }
 
 impl SendResult {
@@ -171,7 +174,7 @@ impl SendResult {
 
 impl From<AttemptOutcome> for SendResult {
     fn from(answer: AttemptOutcome) -> SendResult {
-        SendResult { answer, opted_out: false, facts: Vec::new() }
+        SendResult { answer, opted_out: false, facts: Vec::new(), exchange: None }
     }
 }
 

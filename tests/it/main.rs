@@ -4,6 +4,7 @@
 mod access;
 mod architecture;
 mod attachments;
+mod attempts;
 mod backfills;
 mod business_events;
 mod business_invoices;

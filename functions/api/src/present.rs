@@ -1,6 +1,6 @@
 //! Communications as JSON, with the field names of the source documents.
 
-use application::messages::Message;
+use application::messages::{Attempt, Message};
 use domain::communication::Rejection;
 use domain::communication_view::CommunicationRow;
 use domain::explain::ExplanationStep;
@@ -69,6 +69,26 @@ pub fn row(key: &CommunicationKey, row: &CommunicationRow, content: Option<&Mess
     shown["currency"] = json!(row.currency);
     shown["costIsEstimate"] = json!(row.cost_micros.map(|_| row.cost_is_estimate));
     shown
+}
+
+/// An attempt, with the request and the response of one that failed.
+pub fn attempt(attempt: &Attempt) -> Value {
+    let exchange = attempt.exchange.as_ref();
+    json!({
+        "attempt": attempt.number,
+        "provider": attempt.config,
+        "startedAt": show_time(attempt.started_at),
+        "endedAt": time(attempt.ended_at),
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "code": attempt.code,
+        "request": exchange.map(|exchange| json!({
+            "method": exchange.method, "url": exchange.url, "contentType": exchange.content_type, "body": exchange.request,
+        })),
+        "response": exchange.and_then(|exchange| Some(json!({
+            "status": exchange.status?, "body": exchange.response,
+        }))),
+    })
 }
 
 /// An expected cost, or null without a price.

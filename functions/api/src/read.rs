@@ -61,6 +61,16 @@ pub(crate) async fn timeline(
     Ok(json(StatusCode::OK, &body))
 }
 
+pub(crate) async fn attempts(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (key, attempts) = messages::attempts(&api.app, &caller, parse_id(&id)?).await.map_err(problem)?;
+    let shown: Vec<Value> = attempts.iter().map(present::attempt).collect();
+    Ok(json(StatusCode::OK, &json!({ "id": key.id, "attempts": shown })))
+}
+
 /// Asks the provider, and answers with what it said.
 pub(crate) async fn provider_status(
     State(api): Shared,

@@ -58,6 +58,7 @@ pub const ROUTES: &[Route] = routes! {
     GET "/api/communications/{id}" View(Scoped), getCommunication => read::get;
     PATCH "/api/communications/{id}" Send(Scoped), changeCommunication => change::patch;
     GET "/api/communications/{id}/events" View(Scoped), getTimeline => read::timeline;
+    GET "/api/communications/{id}/attempts" View(Scoped), listAttempts => read::attempts;
     GET "/api/communications/{id}/explain" View(Scoped), explainCommunication => read::explain;
     GET "/api/communications/{id}/provider-status" Operate(Scoped), getProviderStatus => read::provider_status;
     POST "/api/communications/{id}/resend" Send(Scoped), resendCommunication => change::resend;

@@ -13,6 +13,7 @@ pub mod collections;
 pub mod consent;
 pub mod directory;
 pub mod document;
+pub mod exchanges;
 pub mod execute;
 pub mod hash;
 pub mod hint;

@@ -22,6 +22,7 @@ use crate::attachments;
 use crate::business_events::{self, EraseError, StoredEvent};
 use crate::caller::{Caller, Forbidden};
 use crate::consent::{self, addresses_key};
+use crate::exchanges;
 use crate::execute::{ExecuteError, Loaded, history_of};
 use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
@@ -281,7 +282,9 @@ async fn erase_content(app: &App, caller: &Caller, loaded: Loaded, key: &Content
         let (channel, contact_hash) = (request.channel, request.contact_hash.clone());
         erase_address(app, &AddressKey { tenant: tenant.clone(), channel, contact_hash }).await?;
         let stream = CommunicationKey { tenant, id: key.id };
+        let attempts = 1..=communication.attempts;
         is_recorded = record_erasure(app, caller, &stream, loaded).await;
+        exchanges::erase(&*app.tenant_ports.documents, &stream, attempts).await?;
     }
     app.vault.erase(key).await?;
     Ok(is_recorded)

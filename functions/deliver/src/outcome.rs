@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use application::directory::provider_message_key;
 use application::suppression::{SuppressionEntry, SuppressionRegister};
-use application::{CommandExecutor, ExecuteError, Loaded};
+use application::{CommandExecutor, ExecuteError, Loaded, exchanges};
 use domain::communication::{AttemptOutcome, Command, DeliveryReport, Lifecycle};
+use domain::exchange::RecordedExchange;
 use domain::ports::{AddressKey, CommunicationKey, OutboundMessage, Provider, SendResult, StoreError};
 use domain::prices::MessageCost;
 use events::ReportedStatus;
@@ -28,7 +29,8 @@ impl DeliveryRun<'_> {
         outbound: OutboundMessage,
         provider: Arc<dyn Provider>,
     ) -> Result<(), DeliverError> {
-        let SendResult { mut answer, opted_out, facts } = provider.send(&outbound, self.call_timeout_ms()).await;
+        let SendResult { mut answer, opted_out, facts, exchange } =
+            provider.send(&outbound, self.call_timeout_ms()).await;
         let communication = claimed.state.requested().map_err(ExecuteError::from)?;
         let contact = self.contact_key(&communication.request);
         if let AttemptOutcome::Accepted { provider_message_id, .. } = &answer {
@@ -49,6 +51,9 @@ impl DeliveryRun<'_> {
         };
         let mut updated = record_with_retries(executor, self.key, claimed, outcome).await?;
         log_outcome(self.key, &*provider, &updated);
+        if let Some(exchange) = exchange {
+            self.store_exchange(&updated, outbound.attempt.number, &exchange).await;
+        }
         if !facts.is_empty() {
             let report = Command::Report(self.delivery_reports(&outbound, facts));
             updated = executor.execute_loaded(self.key, updated, report).await?;
@@ -63,6 +68,16 @@ impl DeliveryRun<'_> {
             _ if communication.is_fallback_due(now) => self.send_hint(&updated, now).await,
             Lifecycle::RetryWait { until } => self.schedule_hint(&updated, until.at().unwrap_or(now)).await,
             _ => Ok(()),
+        }
+    }
+
+    /// Stores what was said to the provider, for a person who wants to know why it failed. Best effort.
+    async fn store_exchange(&self, updated: &Loaded, attempt: u16, exchange: &RecordedExchange) {
+        let Ok(communication) = updated.state.requested() else { return };
+        let (documents, now) = (&*self.deliver.documents, self.deliver.host.now());
+        let stored = exchanges::store(documents, self.key, &communication.request, attempt, exchange, now).await;
+        if let Err(error) = stored {
+            tracing::warn!(id = %self.key.id, %error, "the exchange of an attempt was not stored");
         }
     }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::client::http_client;
 use super::outcome::refusal_outcome;
 use super::public_fetch::public_client;
+use super::recorder::{note_request, note_response};
 
 /// Maximum number of bytes of a provider's response that are read.
 pub(super) const MAX_RESPONSE_BYTES: usize = 64 * 1024;
@@ -108,8 +109,10 @@ impl HttpExchange {
 /// is in doubt.
 pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result<HttpExchange, AttemptOutcome> {
     let started = Instant::now();
-    let request = request.timeout(Duration::from_millis(timeout_ms));
-    let mut response = request.send().await.map_err(classify_transport_error)?;
+    let (client, request) = request.timeout(Duration::from_millis(timeout_ms)).build_split();
+    let request = request.map_err(classify_transport_error)?;
+    note_request(&request);
+    let mut response = client.execute(request).await.map_err(classify_transport_error)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     // The status has arrived, and it counts even if the rest of the body does not arrive.
@@ -119,6 +122,7 @@ pub(super) async fn exchange(request: RequestBuilder, timeout_ms: u64) -> Result
             break;
         }
     }
+    note_response(status, &body);
     Ok(HttpExchange { status, headers, body, started })
 }
 

@@ -38,6 +38,7 @@ mod identity;
 mod jwks;
 mod outcome;
 mod public_fetch;
+mod recorder;
 mod registration;
 mod signatures;
 mod text;

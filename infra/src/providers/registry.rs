@@ -7,6 +7,7 @@ use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory
 use events::Mode;
 
 use super::http::HttpClients;
+use super::recorder::Recorder;
 use super::registration::{ConnectionSettings, ProviderRegistration, invalid_setting};
 use super::sandbox::Sandbox;
 use super::{
@@ -77,7 +78,9 @@ impl ProviderFactory for HttpProviderFactory {
         if is_sandbox {
             Ok(Arc::new(Sandbox { config: account, capabilities: provider.capabilities() }))
         } else {
-            Ok(provider)
+            let secrets = kind.settings.iter().filter(|setting| setting.is_secret);
+            let secrets = secrets.filter_map(|setting| settings.get(setting.name).cloned());
+            Ok(Arc::new(Recorder::new(provider, secrets)))
         }
     }
 }

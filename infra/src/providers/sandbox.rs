@@ -68,6 +68,6 @@ impl Provider for Sandbox {
         let facts = if self.capabilities.receipts { facts.to_vec() } else { Vec::new() };
         let provider_message_id = format!("sandbox-{}", outbound.attempt);
         let accepted = AttemptOutcome::Accepted { provider_message_id, segments: None, cost: None, latency_ms: 0 };
-        SendResult { answer: accepted, opted_out: false, facts }
+        SendResult { facts, ..accepted.into() }
     }
 }

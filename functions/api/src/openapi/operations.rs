@@ -49,6 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(200, "Communication")
         .problems(&[Conflict]),
     get("getTimeline", "Timeline", "List every event of a message"),
+    get("listAttempts", "Attempts", "List the attempts of a message, with request and response where one failed"),
     get("explainCommunication", "Explanation", "Explain the state of a message in plain language"),
     get("getProviderStatus", "ProviderReport", "Ask the provider for the status of a message").problems(&[Conflict]),
     operation("resendCommunication", "Send the same content again, as a new message")

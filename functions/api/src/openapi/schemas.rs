@@ -91,6 +91,15 @@ const OBJECTS: &[(&str, &str)] = &[
         "id string, status Status, estimatedSendTime time, estimatedCost Cost?, communication Communication, \
          originalCommunicationId? string",
     ),
+    ("ProviderRequest", "method string, url string, contentType string?, body string"),
+    ("ProviderResponse", "status integer, body string"),
+    (
+        "Attempt",
+        "attempt integer, provider string, startedAt time, endedAt time?, \
+         outcome 'open'|'accepted'|'refused'|'in_doubt', reason string?, code string?, request ProviderRequest?, \
+         response ProviderResponse?",
+    ),
+    ("Attempts", "id string, attempts [Attempt]"),
     ("DryRunCheck", "check string, result 'passed'|'delayed'|'failed', reason string?, detail string"),
     (
         "DryRun",

@@ -5,6 +5,7 @@
 //! Permissions and scopes are checked here, so that no caller can forget them.
 
 mod address;
+mod attempts;
 mod batch;
 mod change;
 mod compose;
@@ -25,6 +26,7 @@ mod send;
 mod statistics;
 
 pub use address::{ALLOWED_COUNTRIES, DEFAULT_REGION};
+pub use attempts::{Attempt, attempts};
 pub use batch::{check_batch, send_batch};
 pub use change::{Change, cancel, change, resolve, retry};
 pub use compose::{Composed, compose};

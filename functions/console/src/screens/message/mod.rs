@@ -95,6 +95,12 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
     .await?;
     let events: Vec<Value> = events["events"].as_array().cloned().unwrap_or_default();
     let clock = visit.clock();
+    let mut tried = attempts(&events, &clock);
+    let is_failure =
+        |event: &Value| event["type"] == "DeliveryAttemptRefused" || event["type"] == "DeliveryAttemptInDoubt";
+    if events.iter().any(is_failure) {
+        add_exchanges(&mut tried, &visit.api.get(format!("{path}/attempts")).await?);
+    }
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let name = Some(text("recipientName")).filter(|name| !name.is_empty()).unwrap_or_else(|| text("recipientContact"));
     let status = words::status(&row);
@@ -112,7 +118,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         steps: steps(&row, &status, &clock),
         timeline: timeline(&events, &clock),
         zone: clock.zone_name(),
-        attempts: attempts(&events, &clock),
+        attempts: tried,
         tab: if tab.is_empty() { "seen".to_owned() } else { tab },
         seen: seen(&row),
         facts: facts(&row, &clock),
@@ -130,6 +136,30 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         shell,
     };
     Ok(page.respond())
+}
+
+/// Adds what was said to the providers, where an attempt failed.
+fn add_exchanges(attempts: &mut [Attempt], said: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for attempt in attempts {
+        let found = said["attempts"].as_array().into_iter().flatten();
+        let Some(found) = found.into_iter().find(|found| found["attempt"] == attempt.number) else { continue };
+        let (request, response) = (&found["request"], &found["response"]);
+        if request.is_null() {
+            continue;
+        }
+        let answer = match response["status"].as_u64() {
+            Some(status) => format!("{status}\n{}", text(&response["body"])),
+            None => "No answer".to_owned(),
+        };
+        let kind = text(&request["contentType"]);
+        attempt.exchange = format!(
+            "{} {}\n{kind}\n\n{}\n\n{answer}",
+            text(&request["method"]),
+            text(&request["url"]),
+            text(&request["body"])
+        );
+    }
 }
 
 /// What is true now, with the recipient's name.

@@ -31,6 +31,8 @@ pub struct Attempt {
     pub response: String,
     pub outcome: StatusWord,
     pub took: String,
+    /// What was said to the provider, where it failed.
+    pub exchange: String,
 }
 
 struct Told {
@@ -255,6 +257,7 @@ pub fn attempts(events: &[Value], clock: &Clock) -> Vec<Attempt> {
                 response: "Waiting for an answer".to_owned(),
                 outcome: word("move", "s-sending", "Sending"),
                 took: String::new(),
+                exchange: String::new(),
             });
             continue;
         }
