@@ -33,9 +33,9 @@ export const freePort = () =>
   });
 
 export class Tidings {
-  static async start({ port, env } = {}, ...options) {
+  static async start({ port, env, command = ["--data", "memory", "--quiet"] } = {}, ...options) {
     port ??= await freePort();
-    const program = spawn(process.env.TIDINGS_PROGRAM, ["--port", `${port}`, "--data", "memory", "--quiet", ...options], {
+    const program = spawn(process.env.TIDINGS_PROGRAM, [...command, "--port", `${port}`, ...options], {
       stdio: ["ignore", "inherit", "inherit"],
       env: { ...process.env, ...env },
     });

@@ -426,6 +426,8 @@ impl Aggregate for InvoiceState {
             InvoiceEvent::PaymentLinkAdded { link, number } => self.link = Some(NewestLink { id: link, number }),
             InvoiceEvent::ReminderStepTriggered { round, step, day, notice } => {
                 self.set_step(round, step, StepOutcome::Triggered { notice, day }, at);
+                // A step is due only when a pause or a promise is over.
+                self.hold = None;
             }
             InvoiceEvent::ReminderStepIssued { round, step, notice, communications } => {
                 self.set_step(round, step, StepOutcome::Issued { notice, communications }, at);

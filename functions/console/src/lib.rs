@@ -4,6 +4,7 @@
 
 mod api_client;
 mod assets;
+mod chart;
 mod cookie;
 mod faults;
 mod form;

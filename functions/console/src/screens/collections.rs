@@ -5,6 +5,7 @@ use axum::extract::{Path, RawQuery};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::{try_join, try_join3};
+use jiff::ToSpan;
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
@@ -17,6 +18,8 @@ use crate::show;
 use crate::time::{Time, number, zone_city};
 use crate::words::{self, StatusWord};
 
+/// The days of the figures, with today.
+const DAYS: i64 = 89;
 /// Number of invoices on one page.
 const SIZE: &str = "50";
 /// The settings that the form has, beside the ladder.
@@ -154,9 +157,12 @@ async fn page(
         ("size", SIZE),
         ("cursor", query.get("cursor")),
     ]);
+    let from = visit.clock().today().and_then(|today| today.checked_sub(DAYS.days()).ok());
+    let from = from.map_or_else(String::new, |day| day.to_string());
+    let business = visit.api.call(Method::GET, "/api/stats/business").query([("startDate", &*from)]);
     let settings = try_join(visit.api.get("/api/collections"), visit.api.get("/api/collections/status"));
     let (list, (settings, status), business) =
-        try_join3(list.send(), settings, visit.api.get("/api/stats/business")).await?;
+        try_join3(list.send(), settings, business.send()).await?;
     let list = list.body;
     let is_on = settings["enabled"] == true;
     let rows: Vec<Row> = list["results"].as_array().into_iter().flatten().map(|row| row_of(visit, row)).collect();
@@ -179,7 +185,7 @@ async fn page(
         heading,
         is_on,
         note,
-        figures: figures(&business),
+        figures: figures(&business.body),
         filter: filter.to_owned(),
         older: list["nextCursor"].as_str().map(|cursor| query.with(&[("cursor", cursor)])),
         is_first: !query.has("cursor"),
@@ -228,19 +234,19 @@ fn figures(business: &Value) -> Vec<Figure> {
         Figure {
             name: "Invoices",
             value: count("/invoices/total"),
-            small: small("new in 30 days"),
+            small: small("new in 90 days"),
             link: "/collections?show=open",
         },
         Figure {
             name: "Reminders",
             value: count("/collections/notices"),
-            small: small("in 30 days"),
+            small: small("in 90 days"),
             link: "/messages?type=collection_notice",
         },
         Figure {
             name: "Settled after a reminder",
             value: count("/invoices/settledAfterNotice"),
-            small: if paid.is_empty() { small("in 30 days") } else { paid.join(", ") },
+            small: if paid.is_empty() { small("in 90 days") } else { paid.join(", ") },
             link: "/collections?show=open",
         },
         Figure {

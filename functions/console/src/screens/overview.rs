@@ -6,9 +6,9 @@ use axum::http::Method;
 use axum::response::Response;
 use futures_util::future::try_join3;
 use jiff::ToSpan;
-use jiff::civil::Date;
 use serde_json::Value;
 
+use crate::chart::Chart;
 use crate::form::Fields;
 use crate::refusal::Refusal;
 use crate::screens::messages::MessageRow;
@@ -23,9 +23,6 @@ const RANGES: [(&str, &str); 4] = [("1", "24h"), ("7", "7d"), ("30", "30d"), ("9
 const DEFAULT_RANGE: &str = "30";
 /// How many reasons and recent failures are shown.
 const MAX_SHOWN: usize = 5;
-/// The width of a day in the chart.
-const DAY_WIDTH: usize = 12;
-
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
@@ -41,6 +38,8 @@ struct OverviewPage {
     providers: Vec<ProviderLine>,
     failures: Vec<MessageRow>,
     is_empty: bool,
+    /// Whether this is a process on one machine.
+    is_local: bool,
 }
 
 impl Page for OverviewPage {}
@@ -60,23 +59,6 @@ struct Figure {
     value: String,
     small: String,
     link: &'static str,
-}
-
-struct Chart {
-    width: usize,
-    top: u64,
-    days: Vec<Day>,
-    first: String,
-    last: String,
-}
-
-struct Day {
-    name: String,
-    date: String,
-    total: u64,
-    x: String,
-    y: String,
-    height: String,
 }
 
 struct Reason {
@@ -127,12 +109,13 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         range: range.to_owned(),
         notes,
         figures: figures(&stats, total),
-        chart: chart(&stats, &clock, days),
+        chart: Chart::of(&stats, &clock, days),
         reasons: reasons(&stats),
         speeds: speeds(&stats),
         providers: providers(&queue, &clock),
         failures: failures.map(|row| MessageRow::of(row, &clock)).collect(),
         is_empty: total == 0,
+        is_local: visit.dev.is_some(),
     };
     Ok(page.respond())
 }
@@ -240,38 +223,6 @@ fn figures(stats: &Value, total: u64) -> Vec<Figure> {
 }
 
 /// The last days. The API leaves out those without messages.
-fn chart(stats: &Value, clock: &Clock, days: i64) -> Chart {
-    let counted: Vec<&Value> = stats["byDay"].as_array().into_iter().flatten().collect();
-    let last: Option<Date> = stats["endDate"].as_str().and_then(|day| day.parse().ok());
-    let dates = (0..days).rev().filter_map(|back| last?.checked_sub(back.days()).ok()).map(|day| day.to_string());
-    let total =
-        |date: &String| counted.iter().find(|day| day["day"] == date.as_str()).map_or(0, |day| count(day, "total"));
-    let days: Vec<(String, u64)> = dates.map(|date| (date.clone(), total(&date))).collect();
-    let highest = days.iter().map(|(_, total)| *total).max().unwrap_or(0);
-    let unit = if highest <= 10 { 10 } else { 10_u64.pow(highest.ilog10()) };
-    let top = highest.div_ceil(unit).max(1) * unit;
-    let name = |date: &String| clock.day(&format!("{date}T12:00:00Z")).map_or(String::new(), |day| day.text);
-    let bar = |(index, (date, total)): (usize, &(String, u64))| {
-        let total = *total;
-        let height = (100.0 * total as f64 / top as f64 - 0.35).max(0.0);
-        Day {
-            name: name(date),
-            date: date.clone(),
-            total,
-            x: format!("{:.1}", (DAY_WIDTH * index) as f64 + 1.5),
-            y: format!("{:.2}", 100.0 - height),
-            height: format!("{height:.2}"),
-        }
-    };
-    Chart {
-        width: DAY_WIDTH * days.len().max(1),
-        top,
-        first: days.first().map_or(String::new(), |(date, _)| name(date)),
-        last: days.last().map_or(String::new(), |(date, _)| name(date)),
-        days: days.iter().enumerate().map(bar).collect(),
-    }
-}
-
 fn reasons(stats: &Value) -> Vec<Reason> {
     let counts = stats["byReason"].as_object().into_iter().flatten();
     let mut counts: Vec<(&String, u64)> = counts.filter_map(|(code, count)| Some((code, count.as_u64()?))).collect();
