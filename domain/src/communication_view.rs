@@ -220,6 +220,13 @@ pub struct ListFilter {
     pub entity_id: Option<String>,
     pub provider: Option<String>,
     pub provider_message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<String>,
+    /// The reason, or a part of it: see [`has_reason`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Only dead letters, which can be retried.
     pub dead_letters_only: bool,
     /// The reason why it became a dead letter.
@@ -266,11 +273,23 @@ impl ListFilter {
             && maybe(&self.entity_id, &row.entity_id)
             && maybe(&self.provider, &row.provider)
             && maybe(&self.provider_message_id, &row.provider_message_id)
+            && maybe(&self.template_id, &row.template_id)
+            && self.lifecycle.as_ref().is_none_or(|lifecycle| *lifecycle == row.lifecycle)
+            && self.reason.as_ref().is_none_or(|wanted| has_reason(row.reason.as_deref().unwrap_or_default(), wanted))
             && (!self.dead_letters_only || row.dead_letter_outcome.is_some())
             && maybe(&self.dead_letter_reason, &row.dead_letter_outcome)
             && self.from.is_none_or(|from| from <= row.created_at)
             && self.to.is_none_or(|to| row.created_at < to)
     }
+}
+
+/// Whether a reason such as `retries_exhausted (unavailable:503)` is the wanted one. That may be the whole, either of its
+/// parts, or the class of a part: `retries_exhausted`, `unavailable:503` and `unavailable` are all wanted here.
+fn has_reason(reason: &str, wanted: &str) -> bool {
+    let (outer, inner) = reason.split_once(" (").unwrap_or((reason, ""));
+    let inner = inner.trim_end_matches(')');
+    let class = |part: &str| part.split_once(':').is_some_and(|(class, _)| class == wanted);
+    !wanted.is_empty() && (wanted == reason || [outer, inner].into_iter().any(|part| part == wanted || class(part)))
 }
 
 /// Projects a whole stream into its row. Returns `None` if the stream does not begin with a request.
@@ -373,7 +392,7 @@ fn add_cost(row: &mut CommunicationRow, micros: i64, currency: &str, is_estimate
 
 /// The reason of a failure as statistics count it: its class, and its code if that is a number. Other codes are left
 /// out, because there may be any number of them.
-fn counted_reason(reason: &str) -> String {
+pub fn counted_reason(reason: &str) -> String {
     let main = reason.split(' ').next().unwrap_or_default();
     // A dead letter has the reason of its last attempt in brackets.
     let main = reason.split_once('(').map_or(main, |(_, last)| last.trim_end_matches(')'));

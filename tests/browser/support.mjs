@@ -100,11 +100,27 @@ export async function fill(tidings) {
     rtl: await tidings.send({ recipientName: "أحمد", subject: "فاتورة رقم 12", content: "مرحبا" }),
   };
   await fillTemplates(tidings);
+  await fillSettings(tidings);
   await fillInvoices(tidings);
   await tidings.untilStatus(ids.opened, "opened");
   await tidings.untilStatus(ids.bounced, "bounced");
   await tidings.untilStatus(ids.hostile, "delivered", "sent");
   return ids;
+}
+
+/** An account, a key, limits, and a dead letter. */
+async function fillSettings(tidings) {
+  const settings = { accountSid: "ACexample", authToken: "token-example", from: "+15005550006" };
+  const account = { provider: "twilio", channel: "sms", settings, name: HOSTILE.slice(0, 90) };
+  const { id } = await tidings.call("POST", "/api/channels", account);
+  await tidings.call("POST", "/api/channels", { ...account, name: "x".repeat(100) });
+  await tidings.call("POST", `/api/channels/${id}/test`, { to: "+447700900124" });
+  await tidings.call("POST", "/api/keys", { name: HOSTILE.slice(0, 90), role: "sender", channels: ["sms", "email"] });
+  const limits = { rate: { burst: 5000, perSecond: 500 }, dailySpendCapsMicros: { USD: 25_500_000, KES: 5_000_000 } };
+  await tidings.call("PATCH", "/api/limits", limits);
+  const dead = await tidings.send({ recipientContact: "down@sim.test", maxAttempts: 1 });
+  await until("there is a dead letter", async () => (await tidings.call("GET", "/api/dead-letters/causes")).total > 0);
+  return dead;
 }
 
 /** Templates whose pages every run looks at: with a draft that has faults, and with content that wants to run. */

@@ -172,3 +172,52 @@ async fn callbacks_name_their_message_and_show_what_was_received() {
     let api = server.get(&format!("/api/webhook-log/{entry}")).await;
     assert_eq!(api.body["communications"], json!([id]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_retried_and_messages_cancelled_after_a_preview() {
+    let server = TestServer::new().await;
+    server.fault("sendgrid", "503", 2).await;
+    let mut dead = Vec::new();
+    for n in 0..2 {
+        let mut body = email(&format!("dead-{n}@example.com"));
+        body["maxAttempts"] = json!(1);
+        let id = server.send(body).await;
+        server.until(&id, "lifecycle", "dead_lettered").await;
+        dead.push(id);
+    }
+    let grouped = async || {
+        let queue = page(&server, "/queue").await;
+        queue.html.contains("2 dead letters, 2 ready to retry").then_some(queue)
+    };
+    let queue = eventually("both are grouped", grouped).await;
+    let (_, rest) = queue.html.split_once(r#"href="/queue/redrive?"#).expect("a link");
+    let query = rest.split('"').next().expect("its query").replace("&#38;", "&");
+    let (_, rest) = queue.html.split_once(r#"<td class="r" data-l="Messages"><a href=""#).expect("a link");
+    let list = rest.split('"').next().expect("an address").replace("&#38;", "&");
+    let listed = page(&server, &list).await;
+    assert!(dead.iter().all(|id| listed.html.contains(id)), "{list}: {}", listed.html);
+    let preview = page(&server, &format!("/queue/redrive?{query}")).await;
+    assert!(
+        preview.html.contains("Preview: retry 2 messages") && preview.html.contains("None can arrive twice"),
+        "{}",
+        preview.html
+    );
+    let forms = Forms::of(&server, "/queue").await;
+    let (status, _, html) = forms.post("/queue/redrive", &[("id", &dead[0]), ("perSecond", "1000")]).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(html.contains(r##"href="#f-perSecond""##), "{html}");
+    let (_, _, html) = forms.post("/queue/redrive", &[("id", &dead[0]), ("id", &dead[1])]).await;
+    assert!(html.contains("2 queued for another attempt"), "{html}");
+    server.until_status(&dead[0], "delivered").await;
+
+    let mut later = email("ada@example.com");
+    later["scheduledAt"] = json!("2027-06-01T09:00:00Z");
+    let id = server.send(later).await;
+    let bulk = page(&server, &format!("/messages/bulk?do=cancel&id={id}&id={}", dead[0])).await;
+    assert!(bulk.html.contains("Preview: cancel 1 message") && bulk.html.contains("Skipped"), "{}", bulk.html);
+    let (_, _, html) = forms.post("/messages/cancel", &[("id", &id), ("id", &dead[0])]).await;
+    assert!(html.contains("1 cancelled; 1 skipped"), "{html}");
+    assert_eq!(server.communication(&id).await.text("/status"), "cancelled");
+    let none = page(&server, "/messages/bulk?do=retry").await;
+    assert!(none.html.contains("No message was chosen"), "{}", none.html);
+}

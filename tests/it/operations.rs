@@ -175,19 +175,73 @@ async fn dead_letters_are_listed_by_filter_and_redriven_at_a_rate() {
     let wrong = list("?reason=bad&page=2").await;
     assert_eq!((wrong.status, wrong.body["errors"].as_array().map(Vec::len)), (StatusCode::BAD_REQUEST, Some(2)));
 
+    let causes = server.get("/api/dead-letters/causes").await;
+    assert_eq!((&causes.body["total"], &causes.body["isComplete"]), (&json!(3), &json!(true)), "{}", causes.body);
+    let group = &causes.body["causes"][0];
+    let expected = (&json!("retries_exhausted"), &json!("unavailable:503"), &json!("email"), &json!(3));
+    assert_eq!((&group["reason"], &group["cause"], &group["channel"], &group["count"]), expected, "{group}");
+    assert_eq!(server.get("/api/dead-letters/causes?channel=sms").await.body["total"], 0);
+    assert_eq!((count("?cause=unavailable:503").await, count("?cause=throttled").await), (3, 0));
+    let listed = async |query: &str| {
+        let page = server.get(&format!("/api/communications?{query}")).await;
+        (page.body["results"].as_array().map_or(0, Vec::len), page.body["count"].clone())
+    };
+    assert_eq!(listed("lifecycle=dead_lettered").await, (3, json!(3)));
+    assert_eq!(listed("reason=unavailable").await.0, 3);
+    assert_eq!(listed("reason=retries_exhausted&lifecycle=queued").await.0, 0);
+    assert_eq!(listed("template=tpl_none").await, (0, json!(0)));
+    assert_eq!(listed("provider=sendgrid").await, (3, json!(3)));
+
     let redrive = async |body: Value| server.post("/api/dead-letters/redrive", body).await;
+    let both = redrive(json!({ "ids": [dead[0]], "reason": "poison" })).await;
+    assert_eq!(both.text("/errors/0/code"), "ambiguous", "{}", both.body);
+    assert_eq!(redrive(json!({ "ids": ["x"] })).await.text("/errors/0/pointer"), "/ids/0");
+    let plan = redrive(json!({ "cause": "unavailable:503", "dryRun": true })).await;
+    assert_eq!((plan.status, &plan.body["redriven"]), (StatusCode::OK, &json!(3)), "{}", plan.body);
+    assert_eq!((&plan.body["dryRun"], &plan.body["maybeSent"]), (&json!(true), &json!(0)));
+    assert_eq!(count("").await, 3, "a dry run changes nothing");
+    assert!(!server.events(&dead[0]).await.contains(&"RetryRequested".to_owned()));
+    let named = redrive(json!({ "ids": [dead[0], dead[0]] })).await;
+    assert_eq!((&named.body["matched"], &named.body["redriven"]), (&json!(1), &json!(1)), "{}", named.body);
+    server.until_status(&dead[0], "delivered").await;
+    let over = redrive(json!({ "ids": [dead[0]], "dryRun": true })).await;
+    assert_eq!((&over.body["redriven"], &over.body["skipped"]), (&json!(0), &json!(1)));
     assert_eq!(redrive(json!({ "reason": "poison" })).await.body["matched"], 0);
     let wrong = redrive(json!({ "reason": "bad", "limit": 0, "perSecond": 1_000, "all": true })).await;
     assert_eq!(wrong.body["errors"].as_array().map(Vec::len), Some(4), "{}", wrong.body);
     let done = redrive(json!({ "reason": "retries_exhausted", "perSecond": 2 })).await;
     assert_eq!(done.status, StatusCode::ACCEPTED, "{}", done.body);
-    assert_eq!((&done.body["redriven"], &done.body["skipped"]), (&json!(3), &json!(0)));
+    assert_eq!((&done.body["redriven"], &done.body["skipped"]), (&json!(2), &json!(0)));
     for id in &dead {
         server.until_status(id, "delivered").await;
         assert!(server.events(id).await.contains(&"RetryRequested".to_owned()));
     }
     let again = redrive(json!({ "reason": "retries_exhausted" })).await;
     assert_eq!(again.body["redriven"], 0, "only dead letters are redriven");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_cancelled_together_after_a_preview() {
+    let server = TestServer::new().await;
+    let mut later = email("ada@example.com");
+    later["scheduledAt"] = json!("2027-06-01T09:00:00Z");
+    let (first, second) = (server.send(later.clone()).await, server.send(later).await);
+    let sent = server.send(email("delivered@sim.test")).await;
+    server.until_status(&sent, "delivered").await;
+    let missing = "com_01a22740947473f1ac5c1370faa09549";
+    let cancel = async |body: Value| server.post("/api/communications/cancel", body).await;
+    let all = json!([first, sent, second, missing]);
+    let plan = cancel(json!({ "ids": all, "dryRun": true })).await;
+    assert_eq!((&plan.body["cancelled"], &plan.body["skipped"]), (&json!(2), &json!(2)), "{}", plan.body);
+    assert_eq!(server.communication(&first).await.text("/status"), "scheduled", "a dry run changes nothing");
+    let done = cancel(json!({ "ids": all })).await;
+    assert_eq!((done.status, &done.body["cancelled"]), (StatusCode::OK, &json!(2)), "{}", done.body);
+    let code = |n: usize| done.text(&format!("/results/{n}/problem/code"));
+    assert_eq!((code(1), code(3)), ("conflict", "not_found"), "{}", done.body);
+    assert_eq!(server.communication(&second).await.text("/status"), "cancelled");
+    assert_eq!(cancel(json!({})).await.text("/errors/0/code"), "required");
+    let many: Vec<String> = (0..101).map(|n| format!("com_{n:032x}")).collect();
+    assert_eq!(cancel(json!({ "ids": many })).await.text("/errors/0/code"), "too_many");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,6 +211,12 @@ fn a_filter_lists_the_rows_that_match_all_of_it() {
         assert!(matching.matches(&row), "{name}");
         assert!(!other.matches(&row), "{name}");
     }
+    for wanted in ["retries_exhausted", "unavailable:503", "unavailable", "retries_exhausted (unavailable:503)"] {
+        assert!(has_reason("retries_exhausted (unavailable:503)", wanted), "{wanted}");
+    }
+    for other in ["", "503", "unavail", "unavailable:500", "expired"] {
+        assert!(!has_reason("retries_exhausted (unavailable:503)", other), "{other}");
+    }
     let of_reason = |reason: &str| ListFilter { dead_letter_reason: text(reason), ..ListFilter::default() };
     assert!(ListFilter { dead_letters_only: true, ..of_reason("retries_exhausted") }.matches(&dead));
     assert!(!of_reason("expired").matches(&dead));

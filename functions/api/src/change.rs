@@ -13,6 +13,7 @@ use events::{Channel, Resolution};
 use problem::{Problem, ProblemKind};
 use serde_json::json;
 
+use crate::dead_letters::read_ids;
 use crate::fields::BodyReader;
 use crate::headers::idempotency_key;
 use crate::message_body::input_faults;
@@ -67,6 +68,40 @@ pub(crate) async fn cancel(
         "maybeSent": communication.maybe_sent,
     });
     Ok(json(if is_open { StatusCode::ACCEPTED } else { StatusCode::OK }, &body))
+}
+
+/// Maximum number of messages that one request cancels.
+const MAX_CANCELLED: usize = 100;
+
+/// Cancels up to 100 messages, each with a result of its own.
+pub(crate) async fn cancel_many(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
+    let ids = fields.required("ids", |fields| read_ids(fields, MAX_CANCELLED));
+    let is_dry_run = fields.flag("dryRun").unwrap_or(false);
+    fields.finish()?;
+    let ids = ids.unwrap_or_default();
+    let results = messages::cancel_many(&api.app, &caller, &ids, is_dry_run).await.map_err(problem)?;
+    let mut cancelled = 0;
+    let mut present = |(id, result): (events::CommunicationId, Result<bool, messages::MessageError>)| match result {
+        Ok(maybe_sent) => {
+            cancelled += 1;
+            json!({ "id": id, "cancelled": true, "maybeSent": maybe_sent, "problem": null })
+        }
+        Err(error) => json!({ "id": id, "cancelled": false, "maybeSent": null, "problem": problem(error).body() }),
+    };
+    let results: Vec<serde_json::Value> = results.into_iter().map(&mut present).collect();
+    let body = json!({
+        "dryRun": is_dry_run,
+        "matched": results.len(),
+        "cancelled": cancelled,
+        "skipped": results.len() - cancelled,
+        "results": results,
+    });
+    Ok(json(StatusCode::OK, &body))
 }
 
 /// Settles an attempt in doubt, after an operator has looked at the provider's own records.

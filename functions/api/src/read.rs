@@ -167,6 +167,9 @@ pub(crate) async fn list(
         entity_id: query.text("entityId"),
         provider: query.text("provider"),
         provider_message_id: query.text("providerMessageId"),
+        template_id: query.text("template"),
+        lifecycle: query.choice("lifecycle", &lifecycle_names()),
+        reason: query.text("reason"),
         from: query.time("from", false),
         to: query.time("to", true),
         ..ListFilter::default()
@@ -229,30 +232,30 @@ pub(crate) async fn list_page(
 
 /// The exact count, if one counter covers the filter.
 fn exact_count(filter: &ListFilter, totals: &Counters) -> Option<i64> {
-    let counters: Vec<String> = match filter {
-        ListFilter {
-            channel,
-            statuses,
-            kind,
-            recipient_type: None,
-            recipient_id: None,
-            entity_type: None,
-            entity_id: None,
-            provider: None,
-            provider_message_id: None,
-            dead_letters_only: false,
-            dead_letter_reason: None,
-            from: None,
-            to: None,
-        } => match (channel, statuses.as_slice(), kind) {
-            (None, [], None) => vec!["total".to_owned()],
-            (Some(channel), [], None) => vec![format!("channel.{}", channel.as_str())],
-            (None, statuses @ [_, ..], None) => statuses.iter().map(|status| format!("status.{status}")).collect(),
-            (None, [], Some(kind)) => vec![format!("type.{}", kind.as_str())],
-            _ => return None,
-        },
-        _ => return None,
+    let ListFilter { channel, statuses, kind, provider, template_id, lifecycle, .. } = filter;
+    let one = |name: &str, value: &str| vec![format!("{name}.{value}")];
+    let mut counters: Vec<Vec<String>> = Vec::new();
+    counters.extend(channel.map(|channel| one("channel", channel.as_str())));
+    counters.extend(kind.map(|kind| one("type", kind.as_str())));
+    counters.extend(provider.as_ref().map(|provider| one("provider", provider)));
+    counters.extend(template_id.as_ref().map(|template| one("template", template)));
+    counters.extend(lifecycle.as_ref().map(|lifecycle| one("lifecycle", lifecycle)));
+    if !statuses.is_empty() {
+        counters.push(statuses.iter().map(|status| format!("status.{status}")).collect());
+    }
+    let covered = ListFilter {
+        channel: *channel,
+        statuses: statuses.clone(),
+        kind: *kind,
+        provider: provider.clone(),
+        template_id: template_id.clone(),
+        lifecycle: lifecycle.clone(),
+        ..ListFilter::default()
     };
+    if *filter != covered || 1 < counters.len() {
+        return None;
+    }
+    let counters = counters.pop().unwrap_or_else(|| vec!["total".to_owned()]);
     Some(counters.iter().map(|counter| totals.get(counter).copied().unwrap_or(0)).sum())
 }
 
@@ -266,6 +269,25 @@ const STATUS_GROUPS: [(&str, &[&str]); 3] = [
 /// The values of the parameter `status`.
 pub(crate) fn status_names() -> Vec<&'static str> {
     Status::NAMES.into_iter().chain(STATUS_GROUPS.map(|(name, _)| name)).collect()
+}
+
+/// What lists call the lifecycles: a message that waits for its time is `scheduled`.
+const LIFECYCLES: [&str; 10] = [
+    "queued",
+    "scheduled",
+    "sending",
+    "retry_wait",
+    "in_doubt",
+    "sent",
+    "failed",
+    "dead_lettered",
+    "cancelled",
+    "suppressed",
+];
+
+/// The values of the parameter `lifecycle`.
+pub(crate) fn lifecycle_names() -> Vec<&'static str> {
+    LIFECYCLES.to_vec()
 }
 
 fn read_status(query: &mut QueryParams) -> Vec<String> {

@@ -196,6 +196,20 @@ pub const STATUSES: [(&str, &str); 13] = [
     ("expired", "Expired"),
 ];
 
+/// Where a message is on its way, with the words by which lists are filtered.
+pub const LIFECYCLES: [(&str, &str); 10] = [
+    ("queued", "Waiting for a worker"),
+    ("scheduled", "Scheduled or held"),
+    ("sending", "Sending"),
+    ("retry_wait", "Retrying"),
+    ("in_doubt", "Delivery uncertain"),
+    ("sent", "Accepted by provider or further"),
+    ("failed", "Failed"),
+    ("dead_lettered", "Dead letter"),
+    ("suppressed", "Suppressed"),
+    ("cancelled", "Cancelled"),
+];
+
 /// The types of messages, with their words.
 pub const TYPES: [(&str, &str); 9] = [
     ("invoice", "Invoice"),

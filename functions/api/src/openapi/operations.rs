@@ -36,7 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
     get("listCommunications", "CommunicationPage", "List messages, newest first").query(
         "channel? Channel, status? StatusOrGroup, type? TypeOrGeneral, recipientType? RecipientType, \
          recipientId? string, entityType? string, entityId? string, provider? string, providerMessageId? string, \
-         from? string, to? string, size? integer:1..100, cursor? string",
+         template? string, lifecycle? Lifecycle, reason? string, from? string, to? string, size? integer:1..100, cursor? string",
     ),
     get("getStats", "Stats", "Get totals, rates and processing times by day of acceptance")
         .query("startDate? string, endDate? string"),
@@ -62,6 +62,9 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(200, "Cancellation")
         .or(202)
         .problems(&[Conflict]),
+    operation("cancelCommunications", "Cancel up to 100 messages, each with its own result")
+        .takes("Cancellations", r#"{"ids":["com_01a22740947473f1ac5c1370faa09549"],"dryRun":true}"#)
+        .answers(200, "CancellationResults"),
     operation("resolveDoubt", "Resolve an attempt in doubt")
         .takes("Resolution", r#"{"outcome":"accepted"}"#)
         .answers(200, "Communication")
@@ -77,12 +80,15 @@ pub const OPERATIONS: &[Operation] = &[
     delete("deleteAttachment", "Delete an attachment; links to it stop working"),
     // ---- Dead letters
     get("listDeadLetters", "CommunicationPage", "List dead letters").query(
-        "channel? Channel, type? TypeOrGeneral, reason? DeadLetterReason, provider? string, from? string, to? string, \
-         size? integer:1..100, cursor? string",
+        "channel? Channel, type? TypeOrGeneral, reason? DeadLetterReason, cause? string, provider? string, \
+         from? string, to? string, size? integer:1..100, cursor? string",
     ),
-    operation("redriveDeadLetters", "Retry all matching dead letters at a limited rate")
+    get("listDeadLetterCauses", "DeadLetterCauses", "Count dead letters by cause")
+        .query("channel? Channel, from? string, to? string"),
+    operation("redriveDeadLetters", "Retry dead letters, by filter or by id, at a limited rate; 200 for a dry run")
         .may_take("Redrive", r#"{"channel":"email","reason":"retries_exhausted","limit":100,"perSecond":10}"#)
-        .answers(202, "Redriven"),
+        .answers(202, "Redriven")
+        .or(200),
     // ---- Business events
     operation("takeEvent", "Take the event of another business system, or a batch of up to 100")
         .takes(

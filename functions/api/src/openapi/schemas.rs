@@ -144,12 +144,25 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Nothing", ""),
     (
         "Redrive",
-        "channel? Channel, type? TypeOrGeneral, reason? DeadLetterReason, provider? string:100, from? time, to? time, \
-         limit? integer:1..1000, perSecond? integer:1..100",
+        "ids? [string], channel? Channel, type? TypeOrGeneral, reason? DeadLetterReason, cause? string:100, \
+         provider? string:100, from? time, to? time, limit? integer:1..1000, perSecond? integer:1..100, dryRun? boolean",
     ),
     (
         "Redriven",
-        "matched integer, redriven integer, skipped integer, hasMore boolean, perSecond integer, lastAt time?",
+        "dryRun boolean, matched integer, redriven integer, skipped integer, maybeSent integer, hasMore boolean, \
+         perSecond integer, lastAt time?",
+    ),
+    (
+        "DeadLetterCause",
+        "channel Channel, reason DeadLetterReason, cause string, provider string?, count integer, oldestAt time, \
+         newestAt time",
+    ),
+    ("DeadLetterCauses", "causes [DeadLetterCause], total integer, isComplete boolean"),
+    ("Cancellations", "ids [string], dryRun? boolean"),
+    ("CancellationResult", "id string, cancelled boolean, maybeSent boolean?, problem Problem?"),
+    (
+        "CancellationResults",
+        "dryRun boolean, matched integer, cancelled integer, skipped integer, results [CancellationResult]",
     ),
     // ---- Numbers
     (
@@ -468,6 +481,7 @@ pub fn all() -> Value {
         ("CatchUpPolicy", words(CatchUpPolicy::names())),
         ("MissedReason", words(MissedReason::names().into_iter().chain(["ended"]).collect::<Vec<_>>())),
         ("ScheduleEndReason", words(ScheduleEndReason::names())),
+        ("Lifecycle", words(crate::read::lifecycle_names())),
         ("DeadLetterReason", words(crate::dead_letters::dead_letter_reasons())),
         ("SmsProviderName", words(crate::sms_provider::PROVIDERS)),
         ("BreakerState", words(["closed", "half_open", "open", "disabled"])),

@@ -13,13 +13,17 @@ use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show::{self, ChannelName, Reach};
 use crate::time::{self, Clock, Time};
-use crate::words::{self, CHANNELS, STATUSES, StatusWord, TYPES};
+use crate::words::{self, CHANNELS, LIFECYCLES, STATUSES, StatusWord, TYPES};
 
 /// The filters, as the address and the API name them, with what a chip says before the value.
-const FILTERS: [(&str, &str); 8] = [
+const FILTERS: [(&str, &str); 12] = [
     ("channel", ""),
     ("status", ""),
     ("type", ""),
+    ("lifecycle", ""),
+    ("reason", ""),
+    ("template", "template "),
+    ("provider", "via "),
     ("recipientId", "recipient "),
     ("entityType", "about "),
     ("entityId", ""),
@@ -40,6 +44,7 @@ struct MessagesPage {
     /// The address of the next page.
     older: Option<String>,
     is_first: bool,
+    done: String,
 }
 
 impl Page for MessagesPage {}
@@ -104,9 +109,19 @@ pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         chips: chips(&filters),
         older: found["nextCursor"].as_str().map(|cursor| filters.with(&[("cursor", cursor)])),
         is_first: !filters.has("cursor"),
+        done: done(&filters),
         filters,
     };
     Ok(page.respond())
+}
+
+/// What the form before did.
+fn done(query: &Fields) -> String {
+    match (query.get("cancelled"), query.get("skipped")) {
+        ("", _) => String::new(),
+        (cancelled, "" | "0") => format!("{cancelled} cancelled."),
+        (cancelled, skipped) => format!("{cancelled} cancelled; {skipped} skipped, because they changed meanwhile."),
+    }
 }
 
 /// Where the search leads: to the message with this id, or to the messages of the person with this reference.
@@ -121,9 +136,14 @@ fn chips(filters: &Fields) -> Vec<Chip> {
         let value = filters.get(name);
         let word =
             |table: &[(&str, &str)]| table.iter().find(|(id, _)| *id == value).map(|(_, word)| (*word).to_owned());
-        let word = word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES));
+        let word = match *name {
+            "lifecycle" => word(&LIFECYCLES),
+            "reason" => Some(format!("{} ({value})", words::explain_reason(value, None))),
+            "provider" => Some(words::config(value)),
+            _ => word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES)),
+        };
         let label = format!("{before}{}", word.unwrap_or_else(|| value.to_owned()));
-        Chip { label, without: filters.with(&[(name, ""), ("cursor", "")]) }
+        Chip { label, without: filters.with(&[(name, ""), ("cursor", ""), ("cancelled", ""), ("skipped", "")]) }
     };
     given.map(chip).collect()
 }

@@ -1,24 +1,25 @@
 //! The queue and its dead letters: what needs a decision from me, and can it be retried?
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::extract::RawQuery;
-use axum::http::Method;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::faults::FormFaults;
 use crate::form::{Fields, Form};
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show::{self, ChannelName};
-use crate::time::{self, number};
-use crate::words;
+use crate::time::{self, Clock, Time, number};
+use crate::words::{self, StatusWord};
 
-/// How many dead letters are grouped: the newest.
-const MAX_LETTERS: &str = "100";
+/// Most dead letters that one request retries.
+const MAX_REDRIVE: u64 = 1_000;
+const PER_SECOND: &str = "10";
+/// What a group of dead letters has in common, as the address and the API name it.
+const GROUP: [&str; 4] = ["channel", "reason", "cause", "provider"];
 
 #[derive(Template)]
 #[template(path = "queue.html")]
@@ -29,8 +30,9 @@ struct QueuePage {
     done: String,
     figures: Vec<Figure>,
     causes: Vec<Cause>,
-    /// Whether there are more dead letters than are grouped.
-    has_more: bool,
+    /// How many dead letters were counted, if there are more.
+    counted: Option<u64>,
+    accounts: Vec<Account>,
 }
 
 impl Page for QueuePage {}
@@ -38,36 +40,54 @@ impl Page for QueuePage {}
 struct Figure {
     name: &'static str,
     value: u64,
+    href: &'static str,
 }
 
 /// Dead letters with one cause.
 struct Cause {
     name: String,
     code: String,
-    channel: String,
-    channel_name: ChannelName,
+    channel: ChannelName,
+    oldest: Option<Time>,
+    newest: Option<Time>,
     advice: &'static str,
     count: u64,
     /// Whether all of them can be retried without a closer look.
     is_safe: bool,
+    /// The address of the preview, and of the list.
+    query: String,
+    list: String,
+}
+
+/// An account at a provider and what is left of its rate.
+struct Account {
+    name: String,
+    channel: ChannelName,
+    status: StatusWord,
+    remaining: u64,
+    burst: u64,
 }
 
 pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = Fields::of_query(query.as_deref());
-    let letters = visit.api.call(Method::GET, "/api/dead-letters").query([("size", MAX_LETTERS)]);
-    let (queue, letters) = try_join(visit.api.get("/api/communications/queue/status"), letters.send()).await?;
-    let letters = letters.body;
+    let (queue, letters) =
+        try_join(visit.api.get("/api/communications/queue/status"), visit.api.get("/api/dead-letters/causes")).await?;
     let count = |name: &str| queue[name].as_u64().unwrap_or(0);
-    let causes = causes(&letters);
+    let clock = visit.clock();
+    let causes: Vec<Cause> =
+        letters["causes"].as_array().into_iter().flatten().map(|group| cause(group, &clock)).collect();
     let safe: u64 = causes.iter().filter(|cause| cause.is_safe).map(|cause| cause.count).sum();
-    let dead = count("deadLettered");
+    let is_complete = letters["isComplete"] == true;
+    let counted = letters["total"].as_u64().unwrap_or(0);
+    let dead = if is_complete { counted } else { count("deadLettered").max(counted) };
     let heading = match dead {
         0 => "No dead letters".to_owned(),
         1 => format!("1 dead letter, {} ready to retry", number(safe)),
         dead => format!("{} dead letters, {} ready to retry", number(dead), number(safe)),
     };
-    let sweep = queue["lastSweepAt"].as_str().and_then(|at| visit.clock().precise(at));
+    let sweep = queue["lastSweepAt"].as_str().and_then(|at| clock.precise(at));
     let sweep = sweep.map_or(String::new(), |at| format!(" Due messages were last looked for at {}.", at.text));
+    let figure = |name, field, href| Figure { name, value: count(field), href };
     let page = QueuePage {
         shell: visit.shell(&heading, "queue"),
         lede: format!(
@@ -76,17 +96,33 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         heading,
         done: done(&query),
         figures: vec![
-            Figure { name: "Waiting", value: count("pending") },
-            Figure { name: "Sending", value: count("processing") },
-            Figure { name: "Retrying", value: count("retryWaiting") },
-            Figure { name: "Delivery uncertain", value: count("inDoubt") },
-            Figure { name: "Scheduled or held", value: count("scheduled") },
-            Figure { name: "Dead letters", value: dead },
+            figure("Waiting", "pending", "/messages?lifecycle=queued"),
+            // The API counts messages whose delivery is uncertain as being processed.
+            Figure {
+                value: count("processing").saturating_sub(count("inDoubt")),
+                ..figure("Sending", "processing", "/messages?lifecycle=sending")
+            },
+            figure("Retrying", "retryWaiting", "/messages?lifecycle=retry_wait"),
+            figure("Delivery uncertain", "inDoubt", "/messages?lifecycle=in_doubt"),
+            figure("Scheduled or held", "scheduled", "/messages?lifecycle=scheduled"),
+            Figure { name: "Dead letters", value: dead, href: "#letters" },
         ],
         causes,
-        has_more: letters["hasMore"] == true,
+        counted: (!is_complete).then_some(counted),
+        accounts: queue["providers"].as_array().into_iter().flatten().map(account).collect(),
     };
     Ok(page.respond())
+}
+
+fn account(status: &Value) -> Account {
+    let text = |name: &str| status[name].as_str().unwrap_or_default();
+    Account {
+        name: words::config(text("id")),
+        channel: ChannelName(text("channel").to_owned()),
+        status: words::provider_state(status["enabled"] == true, text("state")),
+        remaining: status["remaining"].as_u64().unwrap_or(0),
+        burst: status["burst"].as_u64().unwrap_or(0),
+    }
 }
 
 /// What the form before did.
@@ -100,34 +136,44 @@ fn done(query: &Fields) -> String {
     }
 }
 
-fn causes(letters: &Value) -> Vec<Cause> {
-    let mut groups: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for letter in letters["results"].as_array().into_iter().flatten() {
-        let text = |name: &str| letter[name].as_str().unwrap_or_default();
-        let reason = text("reason").split(" (").next().unwrap_or_default().to_owned();
-        *groups.entry((reason, text("channel").to_owned())).or_default() += 1;
-    }
-    let cause = |((code, channel), count): ((String, String), u64)| {
-        let (advice, is_safe) = advice(&code);
-        Cause {
-            name: words::explain_reason(&code, None),
-            channel_name: ChannelName(channel.clone()),
-            code,
-            channel,
-            advice,
-            count,
-            is_safe,
+fn cause(group: &Value, clock: &Clock) -> Cause {
+    let text = |name: &str| group[name].as_str().unwrap_or_default();
+    let (advice, is_safe) = advice(text("reason"));
+    let (name, code) = match text("reason") == text("cause") {
+        true => (words::explain_reason(text("reason"), group["provider"].as_str()), text("reason").to_owned()),
+        false => {
+            let code = format!("{} ({})", text("reason"), text("cause"));
+            (words::explain_reason(&code, group["provider"].as_str()), code)
         }
     };
-    let mut causes: Vec<Cause> = groups.into_iter().map(cause).collect();
-    causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
-    causes
+    let given = GROUP.iter().map(|name| (*name, text(name))).filter(|(_, value)| !value.is_empty());
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    let listed = [("lifecycle", lifecycle_of(text("reason"))), ("reason", text("cause"))];
+    let listed = listed.into_iter().chain([("channel", text("channel")), ("provider", text("provider"))]);
+    let listed = listed.filter(|(_, value)| !value.is_empty());
+    Cause {
+        name,
+        code,
+        channel: ChannelName(text("channel").to_owned()),
+        oldest: clock.short(text("oldestAt")),
+        newest: clock.short(text("newestAt")).filter(|_| text("oldestAt") != text("newestAt")),
+        advice,
+        count: group["count"].as_u64().unwrap_or(0),
+        is_safe,
+        query,
+        list: form_urlencoded::Serializer::new(String::new()).extend_pairs(listed).finish(),
+    }
+}
+
+/// Held doubts are dead letters that failed.
+fn lifecycle_of(reason: &str) -> &'static str {
+    if reason == "in_doubt" { "failed" } else { "dead_lettered" }
 }
 
 /// What to do, and whether all can be retried at once.
 fn advice(code: &str) -> (&'static str, bool) {
     match code {
-        "retries_exhausted" => ("Every attempt was refused, so none can arrive twice. Recommended: retry all.", true),
+        "retries_exhausted" => ("Every attempt was refused. Recommended: retry all.", true),
         "expired" => {
             ("They expired before they could be sent. Recommended: no action, unless they still matter.", false)
         }
@@ -139,12 +185,226 @@ fn advice(code: &str) -> (&'static str, bool) {
     }
 }
 
-/// Retries the dead letters of one cause.
+#[derive(Template)]
+#[template(path = "redrive.html")]
+struct RedrivePage {
+    shell: Shell,
+    heading: String,
+    lede: String,
+    crumb: (&'static str, &'static str),
+    action: &'static str,
+    checks: Vec<Check>,
+    /// The button, or nothing if nothing can be done.
+    button: String,
+    hidden: Vec<(String, String)>,
+    per_second: Option<String>,
+    refusals: Vec<(String, String)>,
+    is_final: bool,
+    faults: FormFaults,
+}
+
+impl Page for RedrivePage {}
+
+struct Check {
+    tone: &'static str,
+    icon: &'static str,
+    text: String,
+}
+
+fn check(tone: &'static str, text: String) -> Check {
+    let icon = match tone {
+        "good" => "check",
+        "warn" => "warn",
+        _ => "s-suppressed",
+    };
+    Check { tone, icon, text }
+}
+
+/// `1 message` or `17 messages`.
+fn messages(count: u64) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{} messages", number(count)) }
+}
+
+/// What the API retries: the group or the ids of a form.
+fn selection(form: &Fields) -> Map<String, Value> {
+    let ids: Vec<&str> = form.all("id").filter(|id| !id.is_empty()).collect();
+    if !ids.is_empty() {
+        return Map::from_iter([("ids".to_owned(), json!(ids))]);
+    }
+    let given = GROUP.iter().filter(|name| form.has(name)).map(|name| ((*name).to_owned(), json!(form.get(name))));
+    given.chain([("limit".to_owned(), json!(MAX_REDRIVE))]).collect()
+}
+
+/// The fields that name the selection, for the form that confirms it.
+fn hidden(form: &Fields) -> Vec<(String, String)> {
+    let group = GROUP.iter().filter(|name| form.has(name)).map(|name| ((*name).to_owned(), form.get(name).to_owned()));
+    group.chain(form.all("id").filter(|id| !id.is_empty()).map(|id| ("id".to_owned(), id.to_owned()))).collect()
+}
+
+/// What a retry would do, before it is done.
+pub async fn preview(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let query = Fields::of_query(query.as_deref());
+    let per_second = Some(query.get("perSecond")).filter(|rate| !rate.is_empty()).unwrap_or(PER_SECOND);
+    let mut body = selection(&query);
+    body.insert("dryRun".to_owned(), json!(true));
+    body.insert("perSecond".to_owned(), rate(per_second));
+    let plan = visit.api.post("/api/dead-letters/redrive", Value::Object(body)).await?;
+    Ok(preview_of(&visit, &query, &plan, per_second).respond())
+}
+
+fn rate(text: &str) -> Value {
+    text.parse::<u64>().map_or_else(|_| json!(text), Value::from)
+}
+
+fn preview_of(visit: &Visit, query: &Fields, plan: &Value, per_second: &str) -> RedrivePage {
+    let count = |name: &str| plan[name].as_u64().unwrap_or(0);
+    let (ready, skipped, twice) = (count("redriven"), count("skipped"), count("maybeSent"));
+    let mut checks = Vec::new();
+    if 0 < ready {
+        let last = visit.clock().precise(plan["lastAt"].as_str().unwrap_or_default());
+        let last = last.map_or(String::new(), |at| format!("; the last is due at {}", at.text));
+        checks.push(check(
+            "good",
+            format!("{} will be retried with fresh attempts, oldest first{last}.", messages(ready)),
+        ));
+    }
+    if 0 < skipped {
+        let text = format!("{} skipped: not dead letters, or retried or delivered meanwhile.", number(skipped));
+        checks.push(check("stop", text));
+    }
+    match twice {
+        0 if 0 < ready => {
+            checks
+                .push(check("good", "None can arrive twice: every earlier attempt was definitely refused.".to_owned()));
+        }
+        0 => (),
+        twice => checks.push(check("warn", format!("{} may arrive twice: delivery was uncertain.", messages(twice)))),
+    }
+    if plan["hasMore"] == true {
+        checks.push(check(
+            "warn",
+            format!("These are the newest {}. There are more; retry them afterwards.", number(ready + skipped)),
+        ));
+    }
+    if 0 < ready {
+        let text =
+            "Who has opted out since, and what was settled since, is not sent: that is checked again at each attempt.";
+        checks.push(check("good", text.to_owned()));
+    }
+    let heading = match ready {
+        0 => "No message can be retried".to_owned(),
+        ready => format!("Preview: retry {}", messages(ready)),
+    };
+    RedrivePage {
+        shell: visit.shell(&heading, "queue"),
+        lede: "Nothing has been started yet.".to_owned(),
+        heading,
+        crumb: ("/queue", "Queue"),
+        action: "/queue/redrive",
+        checks,
+        button: if ready == 0 { String::new() } else { format!("Retry {}", messages(ready)) },
+        hidden: hidden(query),
+        per_second: Some(per_second.to_owned()),
+        refusals: Vec::new(),
+        is_final: false,
+        faults: FormFaults::default(),
+    }
+}
+
+/// Retries what was previewed.
 pub async fn redrive(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
-    let body = json!({
-        "reason": form.get("reason"), "channel": form.get("channel"), "limit": 1_000,
+    let mut body = selection(&form);
+    if form.has("perSecond") {
+        body.insert("perSecond".to_owned(), rate(form.get("perSecond")));
+    }
+    match visit.api.post("/api/dead-letters/redrive", Value::Object(body)).await {
+        Ok(done) => {
+            let count = |name: &str| done[name].as_u64().unwrap_or(0);
+            let to = format!("/queue?retried={}&skipped={}", count("redriven"), count("skipped"));
+            Ok(Redirect::to(&to).into_response())
+        }
+        Err(refusal) if !refusal.faults().is_empty() => {
+            let mut body = selection(&form);
+            body.insert("dryRun".to_owned(), json!(true));
+            let plan = visit.api.post("/api/dead-letters/redrive", Value::Object(body)).await?;
+            let mut page = preview_of(&visit, &form, &plan, form.get("perSecond"));
+            page.faults = FormFaults::of(&refusal, "f-perSecond");
+            page.shell.title = format!("Error: {}", page.shell.title);
+            Ok(page.respond_with(refusal.status))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// What cancelling the chosen messages would do, before it is done.
+pub async fn preview_cancel(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let query = Fields::of_query(query.as_deref());
+    let ids: Vec<&str> = query.all("id").filter(|id| !id.is_empty()).collect();
+    let plan = visit.api.post("/api/communications/cancel", json!({ "ids": ids, "dryRun": true })).await?;
+    let count = |name: &str| plan[name].as_u64().unwrap_or(0);
+    let (ready, skipped) = (count("cancelled"), count("skipped"));
+    let results = || plan["results"].as_array().into_iter().flatten();
+    let maybe = results().filter(|result| result["maybeSent"] == true).count() as u64;
+    let mut checks = Vec::new();
+    if 0 < ready {
+        checks.push(check(
+            "good",
+            format!("{} will be cancelled. An attempt that is running still ends.", messages(ready)),
+        ));
+    }
+    if 0 < skipped {
+        checks.push(check("stop", format!("{} skipped. The reasons are below.", number(skipped))));
+    }
+    if 0 < maybe {
+        checks.push(check(
+            "warn",
+            format!("{} may have been delivered already: an attempt is uncertain.", messages(maybe)),
+        ));
+    }
+    let refusals = results().filter(|result| result["cancelled"] == false).map(|result| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&result["id"]), text(&result["problem"]["detail"]))
     });
-    let done = visit.api.post("/api/dead-letters/redrive", body).await?;
+    let heading = match ready {
+        0 => "No message can be cancelled".to_owned(),
+        ready => format!("Preview: cancel {}", messages(ready)),
+    };
+    let page = RedrivePage {
+        shell: visit.shell(&heading, "messages"),
+        lede: "Nothing has been cancelled yet. A cancelled message cannot be brought back; “Resend” makes a new one."
+            .to_owned(),
+        heading,
+        crumb: ("/messages", "Messages"),
+        action: "/messages/cancel",
+        checks,
+        button: if ready == 0 { String::new() } else { format!("Cancel {}", messages(ready)) },
+        hidden: hidden(&query),
+        per_second: None,
+        refusals: refusals.collect(),
+        is_final: true,
+        faults: FormFaults::default(),
+    };
+    Ok(page.respond())
+}
+
+/// Cancels what was previewed.
+pub async fn cancel(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
+    let ids: Vec<&str> = form.all("id").filter(|id| !id.is_empty()).collect();
+    let done = visit.api.post("/api/communications/cancel", json!({ "ids": ids })).await?;
     let count = |name: &str| done[name].as_u64().unwrap_or(0);
-    Ok(Redirect::to(&format!("/queue?retried={}&skipped={}", count("redriven"), count("skipped"))).into_response())
+    let to = format!("/messages?cancelled={}&skipped={}", count("cancelled"), count("skipped"));
+    Ok(Redirect::to(&to).into_response())
+}
+
+/// Leads a selection of the list to its preview.
+pub async fn bulk(RawQuery(query): RawQuery) -> Response {
+    let query = Fields::of_query(query.as_deref());
+    let ids = query.all("id").filter(|id| !id.is_empty()).map(|id| ("id", id));
+    let ids = form_urlencoded::Serializer::new(String::new()).extend_pairs(ids).finish();
+    let path = match query.get("do") {
+        _ if ids.is_empty() => "/messages?none=1".to_owned(),
+        "cancel" => format!("/messages/cancel?{ids}"),
+        _ => format!("/queue/redrive?{ids}"),
+    };
+    Redirect::to(&path).into_response()
 }
