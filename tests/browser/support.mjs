@@ -203,6 +203,8 @@ export function kindOf(path) {
   const { pathname, searchParams } = new URL(path, "http://x");
   const segments = pathname.split("/").map((segment) => (/\d|^tpl_|@|%/.test(segment) ? "{id}" : segment));
   const tab = searchParams.get("tab");
+  // A list with filters is one kind, whichever they are.
+  if (pathname === "/messages" && searchParams.size) return "/messages?filtered";
   const names = [...new Set(searchParams.keys())].filter((name) => name !== "tab").sort();
   return segments.join("/") + (tab ? `?tab=${tab}` : "") + (names.length ? `?${names}` : "");
 }

@@ -30,6 +30,8 @@ const FILTERS: [(&str, &str); 12] = [
     ("from", "from "),
     ("to", "to "),
 ];
+/// The longest text of a chip, in characters.
+const MAX_CHIP: usize = 36;
 /// How many messages a page shows.
 const PAGE_SIZE: &str = "50";
 
@@ -138,11 +140,14 @@ fn chips(filters: &Fields) -> Vec<Chip> {
             |table: &[(&str, &str)]| table.iter().find(|(id, _)| *id == value).map(|(_, word)| (*word).to_owned());
         let word = match *name {
             "lifecycle" => word(&LIFECYCLES),
-            "reason" => Some(format!("{} ({value})", words::explain_reason(value, None))),
+            "reason" => Some(words::explain_reason(value, None)),
             "provider" => Some(words::config(value)),
             _ => word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES)),
         };
         let label = format!("{before}{}", word.unwrap_or_else(|| value.to_owned()));
+        // A chip is one line, also on a narrow screen.
+        let is_long = MAX_CHIP < label.chars().count();
+        let label = if is_long { label.chars().take(MAX_CHIP - 1).chain(['…']).collect() } else { label };
         Chip { label, without: filters.with(&[(name, ""), ("cursor", ""), ("cancelled", ""), ("skipped", "")]) }
     };
     given.map(chip).collect()

@@ -62,6 +62,7 @@ struct Cause {
 /// An account at a provider and what is left of its rate.
 struct Account {
     name: String,
+    id: String,
     channel: ChannelName,
     status: StatusWord,
     remaining: u64,
@@ -117,7 +118,9 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
 fn account(status: &Value) -> Account {
     let text = |name: &str| status[name].as_str().unwrap_or_default();
     Account {
-        name: words::config(text("id")),
+        // The id of an account of the business says nothing to people.
+        name: words::config(text(if text("id").contains('.') { "provider" } else { "id" })),
+        id: text("id").to_owned(),
         channel: ChannelName(text("channel").to_owned()),
         status: words::provider_state(status["enabled"] == true, text("state")),
         remaining: status["remaining"].as_u64().unwrap_or(0),
