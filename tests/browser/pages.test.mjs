@@ -93,7 +93,8 @@ test("the text can be twice as large", async () => {
 
 test("the first stop of the keyboard skips to the content", async () => {
   const page = await open(browser);
-  for (const path of paths) {
+  // Pages for recipients have nothing before their content.
+  for (const path of paths.filter((path) => !/^\/(unsubscribe|preferences|t)\//.test(path))) {
     await page.goto(tidings.url + path);
     await page.keyboard.press("Tab");
     assert.equal(await page.evaluate(() => document.activeElement.className), "skip", path);

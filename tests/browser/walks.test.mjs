@@ -1,7 +1,7 @@
 // What people do in the console: with and without scripts, twice, too late, by keyboard.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Tidings, fill, launch, open } from "./support.mjs";
+import { Tidings, fill, launch, open, until } from "./support.mjs";
 
 let tidings, browser, ids;
 
@@ -16,7 +16,15 @@ after(async () => {
   tidings?.stop();
 });
 
-const total = async () => (await tidings.call("GET", "/api/communications?size=100")).results.length;
+/** The number of messages in the list, once it stays the same for a moment. */
+async function total() {
+  const count = async () => (await tidings.call("GET", "/api/communications?size=100")).results.length;
+  return until("the list is up to date", async () => {
+    const before = await count();
+    await new Promise((done) => setTimeout(done, 300));
+    return before === (await count()) && before;
+  });
+}
 
 test("a message is sent without scripts", async () => {
   const page = await open(browser, { javaScriptEnabled: false });

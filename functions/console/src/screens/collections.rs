@@ -161,8 +161,7 @@ async fn page(
     let from = from.map_or_else(String::new, |day| day.to_string());
     let business = visit.api.call(Method::GET, "/api/stats/business").query([("startDate", &*from)]);
     let settings = try_join(visit.api.get("/api/collections"), visit.api.get("/api/collections/status"));
-    let (list, (settings, status), business) =
-        try_join3(list.send(), settings, business.send()).await?;
+    let (list, (settings, status), business) = try_join3(list.send(), settings, business.send()).await?;
     let list = list.body;
     let is_on = settings["enabled"] == true;
     let rows: Vec<Row> = list["results"].as_array().into_iter().flatten().map(|row| row_of(visit, row)).collect();
