@@ -58,6 +58,22 @@ test("a double click sends once", async () => {
   await page.context().close();
 });
 
+test("what is typed before the fields of a channel arrive is kept", async () => {
+  const page = await open(browser);
+  await page.route("**/send?do=fields", async (route) => {
+    await new Promise((done) => setTimeout(done, 500));
+    await route.continue();
+  });
+  await page.goto(`${tidings.url}/send`);
+  const fields = page.waitForResponse("**/send?do=fields");
+  await page.locator("[name=channel]").selectOption("sms");
+  await page.locator("[name=content]").fill("Typed early");
+  await fields;
+  await page.waitForTimeout(300);
+  assert.equal(await page.locator("[name=content]").inputValue(), "Typed early");
+  await page.context().close();
+});
+
 test("keys search, move and open", async () => {
   const page = await open(browser);
   await page.goto(`${tidings.url}/`);
