@@ -39,6 +39,8 @@ pub struct Preferences {
     pub updated_at: Option<Timestamp>,
     pub updated_by: Option<String>,
     pub page_events: PageEvents,
+    /// How many changes there have been.
+    pub revision: u32,
 }
 
 /// Why a command to preferences is rejected.
@@ -47,6 +49,9 @@ pub enum Rejection {
     /// The preference page saved too many changes today. It can still forbid messages.
     #[error("too many changes were saved today; try again tomorrow")]
     TooManySaves,
+    /// The change is based on an older revision than this one.
+    #[error("the newest revision is {0}")]
+    Changed(u32),
 }
 
 /// The events that the preference page appended on one day, counted from 1970.
@@ -73,6 +78,8 @@ pub enum Command {
 /// A change by the tenant. Fields that are `None` or empty do not change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreferenceChange {
+    /// The revision that the change is based on. It is rejected if there is a newer one.
+    pub expected: Option<u32>,
     pub channels: BTreeMap<Channel, bool>,
     /// Channels that are wanted or not as by default again.
     pub channels_reset: Vec<Channel>,
@@ -115,11 +122,14 @@ impl Aggregate for Preferences {
     type Command = Command;
     type Rejection = Rejection;
 
-    const SNAPSHOT_VERSION: u16 = 2;
+    const SNAPSHOT_VERSION: u16 = 3;
 
     fn decide(&self, command: Command) -> Result<Vec<PreferenceEvent>, Rejection> {
         Ok(match command {
-            Command::Change(change) => self.change(*change),
+            Command::Change(change) => {
+                self.check_revision(change.expected)?;
+                self.change(*change)
+            }
             Command::Choose { wanted, wants_nothing, now, defaults } => {
                 let events = self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing);
                 let used = if self.page_events.day == day_of(now) { self.page_events.count } else { 0 };
@@ -162,6 +172,7 @@ impl Aggregate for Preferences {
             let today = day_of(at);
             self.page_events = PageEvents { day: today, count: if day == today { count.saturating_add(1) } else { 1 } };
         }
+        self.revision = self.revision.saturating_add(1);
         self.created_at = self.created_at.or(Some(at));
         (self.updated_at, self.updated_by) = (Some(at), Some(by));
         self
@@ -182,6 +193,18 @@ fn allows_more(event: &PreferenceEvent) -> bool {
 }
 
 impl Preferences {
+    /// Whether a change that is based on a revision can still be made.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::Changed`]
+    pub fn check_revision(&self, expected: Option<u32>) -> Result<(), Rejection> {
+        match expected {
+            Some(expected) if expected != self.revision => Err(Rejection::Changed(self.revision)),
+            _ => Ok(()),
+        }
+    }
+
     fn apply(
         &mut self,
         (channels, channels_reset): (&BTreeMap<Channel, bool>, &[Channel]),
@@ -407,6 +430,19 @@ mod tests {
         let ban = PreferenceEvent::DoNotContactSet { reason: None, text_id: None };
         assert_eq!(refuses(&[ban.clone(), back]), Some(SuppressReason::DoNotContact));
         assert_eq!(refuses(&[ban, PreferenceEvent::DoNotContactLifted {}]), None);
+    }
+
+    #[test]
+    fn a_change_that_is_based_on_an_older_revision_is_rejected() {
+        let now =
+            after(&[changed(&[(Channel::Sms, false)], &[]), PreferenceEvent::OptedOut { reason: None, text_id: None }]);
+        let based_on = |expected| {
+            let channels = BTreeMap::from([(Channel::Sms, true)]);
+            Command::Change(Box::new(PreferenceChange { expected, channels, ..PreferenceChange::default() }))
+        };
+        assert_eq!(now.decide(based_on(Some(1))), Err(Rejection::Changed(2)));
+        assert!(now.decide(based_on(Some(2))).is_ok_and(|events| events.len() == 1));
+        assert!(now.decide(based_on(None)).is_ok_and(|events| events.len() == 1));
     }
 
     #[test]

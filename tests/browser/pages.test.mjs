@@ -5,7 +5,7 @@ import { TEMPLATES, Tidings, faultsOf, fill, kindOf, launch, linksOf, open } fro
 
 const MAX_PAGE = 32 * 1024;
 const MAX_REQUESTS = 7;
-const MAX_PAGES = 90;
+const MAX_PAGES = 130;
 const LOOKS = ["light", "dark"].flatMap((colorScheme) => [1280, 320].map((width) => ({ colorScheme, width })));
 
 let tidings, browser, ids, paths;
@@ -28,6 +28,10 @@ async function crawl() {
   const known = new Map();
   const next = ["/", ...Object.values(ids).map((id) => `/messages/${id}`), "/messages/com_0", "/nowhere"];
   next.push(...TEMPLATES.flatMap((id) => ["", "/publish", "/versions/1"].map((page) => `/templates/${id}${page}`)));
+  next.push("/people/customer/cus_7", "/people/customer/cus_7/erase", "/people/customer/nobody", "/people?q=nobody");
+  next.push("/suppressions?contact=nobody", "/suppressions?contact=%2B447700900005", "/audit?actor=none");
+  next.push("/streams?q=nothing", "/streams/people/customer/cus_7", `/streams/messages/${ids.opened}`);
+  next.push("/reference/communications/sendCommunication", "/reference/schemas/Message", "/reference?q=nothing");
   const forced = new Set(next);
   while (next.length && known.size < MAX_PAGES) {
     const path = next.shift();

@@ -102,6 +102,7 @@ export async function fill(tidings) {
   await fillTemplates(tidings);
   await fillSettings(tidings);
   await fillInvoices(tidings);
+  await fillPeople(tidings);
   await tidings.untilStatus(ids.opened, "opened");
   await tidings.untilStatus(ids.bounced, "bounced");
   await tidings.untilStatus(ids.hostile, "delivered", "sent");
@@ -121,6 +122,22 @@ async function fillSettings(tidings) {
   const dead = await tidings.send({ recipientContact: "down@sim.test", maxAttempts: 1 });
   await until("there is a dead letter", async () => (await tidings.call("GET", "/api/dead-letters/causes")).total > 0);
   return dead;
+}
+
+/** A person who decided a lot, with addresses and reasons that want to run. */
+async function fillPeople(tidings) {
+  const path = "/api/communication-preferences/customer/cus_7";
+  const quietHours = { start: "21:00", end: "08:00", timeZone: "Europe/Amsterdam" };
+  await tidings.call("PATCH", path, { smsEnabled: false, quietHours, preferredPhone: "+447700900005" });
+  await tidings.call("PATCH", path, { preferences: { invoice: ["whatsapp", "email"], payment_link: [] } });
+  await tidings.call("PATCH", path, { optedOut: true, optedOutReason: `${HOSTILE} ${"x".repeat(500)}` });
+  await tidings.call("PATCH", path, { optedOut: false, optInEvidence: "استمارة 17" });
+  await tidings.call("PATCH", path, { doNotContact: true, doNotContactReason: HOSTILE });
+  const local = "a".repeat(60);
+  for (const [contact, reason] of [["+447700900005", HOSTILE.slice(0, 90)]]) {
+    await tidings.call("POST", "/api/suppressions", { channel: "sms", contact, reason });
+  }
+  await tidings.call("POST", "/api/suppressions", { channel: "email", contact: `${local}@${"b".repeat(60)}.example`, reason: "x".repeat(100) });
 }
 
 /** Templates whose pages every run looks at: with a draft that has faults, and with content that wants to run. */
@@ -202,6 +219,7 @@ export function linksOf(page) {
 export function kindOf(path) {
   const { pathname, searchParams } = new URL(path, "http://x");
   const segments = pathname.split("/").map((segment) => (/\d|^tpl_|@|%/.test(segment) ? "{id}" : segment));
+  if (segments[1] === "reference" && segments.length > 2 && segments[2] !== "problems") segments.fill("{name}", 2);
   const tab = searchParams.get("tab");
   // A list with filters is one kind, whichever they are.
   if (pathname === "/messages" && searchParams.size) return "/messages?filtered";

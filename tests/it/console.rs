@@ -52,7 +52,7 @@ async fn every_link_leads_to_a_page() {
     let found = page(&server, &format!("/messages?q={id}")).await;
     assert!(found.html.contains("What happened"), "{}", found.html);
     let person = page(&server, "/messages?q=cus+7").await;
-    assert!(person.html.contains("recipient cus 7"), "{}", person.html);
+    assert!(person.html.contains("Opt-in evidence and history") && person.html.contains("cus 7"), "{}", person.html);
 }
 
 pub fn token_of(html: &str) -> String {

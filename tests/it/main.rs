@@ -13,6 +13,7 @@ mod collections;
 mod console;
 mod console_invoices;
 mod console_settings;
+mod console_people;
 mod contracts;
 mod costs;
 mod data_folder;

@@ -251,3 +251,63 @@ async fn defaults_hold_for_messages_without_a_recipient_id() {
     let events = server.get(&format!("/api/communications/{sent}/events")).await;
     assert_eq!(events.body["events"][0]["data"]["quietHours"]["timeZone"], "Africa/Nairobi", "{}", events.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_can_be_based_on_a_revision_and_preferences_shown_as_they_apply() {
+    let server = TestServer::new().await;
+    let based_on = async |revision: &str, body: Value| {
+        let request = server.request(Method::PATCH, ADA).header("if-match", format!("\"{revision}\""));
+        server.answer(request.json(&body)).await
+    };
+    assert_eq!(server.get(ADA).await.body["revision"], 0);
+    let night = json!({ "start": "21:00", "end": "08:00", "timeZone": "Africa/Nairobi" });
+    let first = based_on("0", json!({ "quietHours": night, "preferredEmail": "ada@example.com" })).await;
+    assert_eq!((first.status, &first.body["revision"]), (StatusCode::OK, &json!(1)), "{}", first.body);
+    let stale = based_on("0", json!({ "preferredEmail": "bo@example.com", "optInEvidence": "none" })).await;
+    assert_eq!((stale.status, stale.text("/code")), (StatusCode::PRECONDITION_FAILED, "precondition_failed"));
+    assert_eq!(server.get(ADA).await.text("/preferredEmail"), "ada@example.com", "nothing of it was stored");
+    assert_eq!(based_on("one", json!({ "smsEnabled": true })).await.status, StatusCode::BAD_REQUEST);
+
+    let defaults = json!({ "smsEnabled": false, "preferences": { "invoice": ["email"] } });
+    patch(&server, "/api/communication-preferences/defaults", defaults).await;
+    let applied = server.get(&format!("{ADA}?withDefaults=true")).await;
+    assert_eq!(
+        (&applied.body["smsEnabled"], &applied.body["preferences"], applied.text("/quietHours/start")),
+        (&json!(false), &json!({ "invoice": ["email"] }), "21:00")
+    );
+    assert_eq!(server.get(ADA).await.body["smsEnabled"], true);
+    assert_eq!(server.get(&format!("{ADA}?withDefaults=perhaps")).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_known_by_their_preferences_and_messages() {
+    let server = TestServer::new().await;
+    let mut message = to_ada("email", "invoice");
+    message["recipientName"] = json!("Ada");
+    let id = server.send(message).await;
+    server.until_status(&id, "delivered").await;
+    patch(&server, ADA, json!({ "preferredPhone": "+447700900005" })).await;
+    let new = json!({ "channel": "email", "contact": "ada@example.com", "reason": "by phone" });
+    assert_eq!(server.post("/api/suppressions", new).await.status, StatusCode::CREATED);
+    let known = tests::server::eventually("the list has the message", async || {
+        let known = server.get("/api/people/customer/ada").await;
+        known.body["addresses"].as_array().is_some_and(|all| all.len() == 2).then_some(known)
+    })
+    .await;
+    assert_eq!(known.text("/name"), "Ada");
+    let phone = json!({ "channel": "sms", "contact": "+447700900005", "source": "preferences", "suppressedFor": null });
+    let mail =
+        json!({ "channel": "email", "contact": "ada@example.com", "source": "messages", "suppressedFor": "manual" });
+    assert_eq!(known.body["addresses"], json!([phone, mail]));
+    let nobody = server.get("/api/people/supplier/ada").await;
+    assert_eq!((&nobody.body["name"], &nobody.body["addresses"]), (&Value::Null, &json!([])));
+    assert_eq!(server.get("/api/people/robot/ada").await.status, StatusCode::NOT_FOUND);
+    // An address is found by itself, on every channel that it is suppressed on.
+    let found = server.get("/api/suppressions?contact=ADA@example.com").await;
+    assert_eq!(found.text("/suppressions/0/reason"), "by phone", "{}", found.body);
+    assert_eq!(
+        server.get("/api/suppressions?contact=ada@example.com&channel=sms").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(server.get("/api/suppressions?contact=%2B447700900005").await.body["suppressions"], json!([]));
+}

@@ -14,9 +14,9 @@ use crate::query::QueryParams;
 use crate::{Shared, json};
 
 fn present(entry: &AuditEntry) -> Value {
-    let (subject, position, event) = match entry {
+    let (subject, id, position, event) = match entry {
         AuditEntry::Action(action) => return json!(action),
-        AuditEntry::Event { subject, position, event } => (subject, *position, event),
+        AuditEntry::Event { subject, id, position, event } => (subject, id, *position, event),
     };
     let mut shown = match &**event {
         AuditedEvent::Key(record) => decision(position, record),
@@ -32,6 +32,7 @@ fn present(entry: &AuditEntry) -> Value {
         AuditedEvent::Backfill(record) => decision(position, record),
     };
     shown["subject"] = json!(subject.as_str());
+    shown["id"] = json!(id);
     // The hashes of keys and addresses are of no use to a reader.
     if let Some(data) = shown["data"].as_object_mut() {
         ["hash", "team"].iter().for_each(|name| drop(data.remove(*name)));
@@ -51,6 +52,7 @@ pub(crate) async fn list(
         from: query.time("from", false),
         to: query.time("to", true),
         contact: query.text("contact"),
+        actor: query.text("actor"),
     };
     query.finish()?;
     let AuditLog { entries, is_complete } = audit_log::list(&api.app, &caller, &filter).await?;

@@ -21,6 +21,7 @@ mod message_body;
 mod message_problem;
 pub mod openapi;
 mod payment_links;
+mod people;
 mod preferences;
 mod present;
 mod providers;
@@ -95,6 +96,8 @@ pub fn router(api: Arc<Api>) -> Router {
 pub fn router_for_principals(api: Arc<Api>) -> Router {
     protected()
         .layer(axum::middleware::from_fn_with_state(api.clone(), admit_principal))
+        .route("/api/openapi.json", get(openapi::openapi))
+        .route("/docs/problems/{slug}", get(problem_page))
         .fallback(route_not_found)
         .with_state(api)
 }

@@ -9,7 +9,7 @@ use application::statements::StatementTexts;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::data_subject;
 use domain::preferences::{DEFAULT_CHANNELS, DEFAULTS, PreferenceChange, Preferences, Statement};
@@ -18,6 +18,7 @@ use problem::{FieldError, Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, show_time};
+use crate::headers::{if_match, json_with_etag};
 use crate::message_body::{NamedType, read_quiet_hours, type_names};
 use crate::query::QueryParams;
 use crate::{Api, Shared, json, read_body};
@@ -56,14 +57,18 @@ fn kind_and_id(person: &str) -> (&str, &str) {
 }
 
 /// `customer` and an id, as messages name their recipients.
-fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
+pub(crate) fn recipient(kind: &str, id: String) -> Result<Recipient, Problem> {
     let kind: Option<RecipientType> = kind.parse().ok();
     let is_id = !id.is_empty() && id.chars().count() <= 255 && !id.chars().any(char::is_control);
-    let recipient = kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) });
-    recipient.as_ref().and_then(data_subject::of_recipient).ok_or_else(|| {
+    kind.filter(|_| is_id).map(|kind| Recipient { kind, id: Some(id) }).ok_or_else(|| {
         let kinds = RecipientType::names().join(", ");
         Problem::new(ProblemKind::NotFound, format!("Only a {kinds} has preferences."))
     })
+}
+
+fn recipient_key(kind: &str, id: String) -> Result<String, Problem> {
+    let missing = || Problem::new(ProblemKind::NotFound, "A recipient without an id has no preferences.");
+    data_subject::of_recipient(&recipient(kind, id)?).ok_or_else(missing)
 }
 
 pub(crate) fn present(
@@ -91,6 +96,7 @@ pub(crate) fn present(
         "createdAt": preferences.created_at.map(show_time),
         "updatedAt": preferences.updated_at.map(show_time),
         "updatedBy": preferences.updated_by,
+        "revision": preferences.revision,
     });
     for (channel, enabled, preferred) in FIELDS {
         shown[enabled] = json!(preferences.accepts_channel(channel));
@@ -102,11 +108,29 @@ pub(crate) fn present(
 impl Api {
     async fn show_preferences(&self, caller: &Caller, person: &str) -> Result<Response, Problem> {
         let (preferences, addresses) = preferences::get(&self.app, caller, person).await?;
-        Ok(json(StatusCode::OK, &present(kind_and_id(person), &preferences, &addresses)))
+        Ok(json_with_etag(StatusCode::OK, &present(kind_and_id(person), &preferences, &addresses), "revision"))
+    }
+
+    /// The preferences of a person, with `withDefaults` as they apply to messages.
+    async fn read_preferences(&self, caller: &Caller, person: &str, query: RawQuery) -> Result<Response, Problem> {
+        let mut query = QueryParams::parse(query)?;
+        let with_defaults = query.flag("withDefaults");
+        query.finish()?;
+        if with_defaults != Some(true) {
+            return self.show_preferences(caller, person).await;
+        }
+        let (preferences, addresses) = preferences::effective(&self.app, caller, person).await?;
+        Ok(json_with_etag(StatusCode::OK, &present(kind_and_id(person), &preferences, &addresses), "revision"))
     }
 
     /// A missing field does not change. Null removes a value.
-    async fn change_preferences(&self, caller: &Caller, person: &str, body: Body) -> Result<Response, Problem> {
+    async fn change_preferences(
+        &self,
+        caller: &Caller,
+        person: &str,
+        (headers, body): (HeaderMap, Body),
+    ) -> Result<Response, Problem> {
+        let expected = if_match(&headers, "the preferences'")?;
         let mut fields = BodyReader::parse(&read_body(body).await?)?;
         if fields.is_empty() {
             fields.add_error("", "empty", "At least one preference is required.");
@@ -132,6 +156,7 @@ impl Api {
         let (do_not_contact, do_not_contact_reason) =
             (fields.flag("doNotContact"), fields.text("doNotContactReason", 1_000));
         let change = PreferenceChange {
+            expected,
             channels,
             channels_reset,
             types,
@@ -185,17 +210,19 @@ pub(crate) async fn get(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
-    api.show_preferences(&caller, &recipient_key(&kind, id)?).await
+    api.read_preferences(&caller, &recipient_key(&kind, id)?, query).await
 }
 
 pub(crate) async fn patch(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path((kind, id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    api.change_preferences(&caller, &recipient_key(&kind, id)?, body).await
+    api.change_preferences(&caller, &recipient_key(&kind, id)?, (headers, body)).await
 }
 
 /// The address of the page where a person changes their own preferences.
@@ -224,26 +251,29 @@ pub(crate) async fn get_defaults(
 pub(crate) async fn patch_defaults(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    api.change_preferences(&caller, DEFAULTS, body).await
+    api.change_preferences(&caller, DEFAULTS, (headers, body)).await
 }
 
 pub(crate) async fn get_contact(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
-    api.show_preferences(&caller, &recipient_key("contact", id)?).await
+    api.read_preferences(&caller, &recipient_key("contact", id)?, query).await
 }
 
 pub(crate) async fn patch_contact(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    api.change_preferences(&caller, &recipient_key("contact", id)?, body).await
+    api.change_preferences(&caller, &recipient_key("contact", id)?, (headers, body)).await
 }
 
 /// The history of a person's preferences. With `asOf`, the preferences at that time.

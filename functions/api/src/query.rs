@@ -59,6 +59,15 @@ impl QueryParams {
         number
     }
 
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        let text = self.given.remove(name)?;
+        let flag = text.parse().ok();
+        if flag.is_none() {
+            self.add_error(name, "not_a_flag", format!("{name} must be true or false."));
+        }
+        flag
+    }
+
     /// A day, such as `2026-12-01`.
     pub(crate) fn day(&mut self, name: &str) -> Option<String> {
         let text = self.given.remove(name)?;

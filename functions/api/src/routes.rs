@@ -8,8 +8,8 @@ use domain::access::{Permission, Reach};
 
 use crate::{
     Api, attachments, audit, business_events, change, channels, collections, dead_letters, invoices, keys, limits,
-    payment_links, preferences, providers, read, schedules, send, sms_provider, statistics, subjects, suppressions,
-    template_drafts, templates,
+    payment_links, people, preferences, providers, read, schedules, send, sms_provider, statistics, subjects,
+    suppressions, template_drafts, templates,
 };
 
 /// One method of one path.
@@ -89,6 +89,7 @@ pub const ROUTES: &[Route] = routes! {
     GET "/api/webhook-log" Channels(Everything), listCallbacks => channels::webhook_log;
     GET "/api/webhook-log/{id}" Channels(Everything), getCallback => channels::callback;
     GET "/api/subjects/{kind}/{id}" Privacy(Everything), exportSubject => subjects::export;
+    GET "/api/subjects/{kind}/{id}/erasure" Privacy(Everything), previewErasure => subjects::preview_erasure;
     DELETE "/api/subjects/{kind}/{id}" Privacy(Everything), eraseSubject => subjects::erase;
     GET "/api/suppressions" Consent(Tenant), listSuppressions => suppressions::list;
     POST "/api/suppressions" Consent(Tenant), addSuppression => suppressions::add;
@@ -102,6 +103,7 @@ pub const ROUTES: &[Route] = routes! {
     POST "/api/attachments" Send(Scoped), createAttachment => attachments::create;
     GET "/api/attachments/{id}" View(Scoped), getAttachment => attachments::get;
     DELETE "/api/attachments/{id}" Send(Scoped), deleteAttachment => attachments::remove;
+    GET "/api/people/{kind}/{id}" View(Tenant), getPerson => people::get;
     GET "/api/communication-preferences/defaults" View(Tenant), getDefaultPreferences => preferences::get_defaults;
     PATCH "/api/communication-preferences/defaults" Consent(Everything), changeDefaultPreferences => preferences::patch_defaults;
     GET "/api/communication-preferences/{kind}/{id}" View(Tenant), getPreferences => preferences::get;

@@ -1,7 +1,7 @@
 //! Data subjects over HTTP: exporting and erasing everything about one person.
 
 use application::business_events::EraseError;
-use application::subjects::{self, DataSubject, Erased, SubjectError, SubjectPage};
+use application::subjects::{self, DataSubject, Erased, ErasurePreview, SubjectError, SubjectPage};
 use application::{App, Caller};
 use axum::Extension;
 use axum::body::Body;
@@ -73,6 +73,22 @@ pub(crate) async fn export(
         "businessEvents": business_events.iter().map(|(id, stored)| json!({ "id": id, "type": stored.kind, "data": stored.data })).collect::<Vec<_>>(),
         "invoices": page.invoices.iter().filter_map(|(id, loaded)| exported(id, loaded)).collect::<Vec<Value>>(),
         "nextCursor": page.next,
+    });
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// What an erasure would do now. Nothing is changed.
+pub(crate) async fn preview_erasure(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path((kind, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let subject = parse_subject(&api.app, &caller, &kind, &id)?;
+    let preview = subjects::preview_erasure(&api.app, &caller, &subject).await.map_err(problem)?;
+    let ErasurePreview { messages, has_more, inbound, schedules, business_events, invoices, suppressed } = preview;
+    let body = json!({
+        "subject": { "type": kind, "id": id }, "communications": messages, "hasMore": has_more, "inbound": inbound,
+        "schedules": schedules, "businessEvents": business_events, "invoices": invoices, "suppressed": suppressed,
     });
     Ok(json(StatusCode::OK, &body))
 }

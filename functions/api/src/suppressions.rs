@@ -39,9 +39,15 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
-    let before = query.text("cursor");
+    let (contact, before) = (query.text("contact"), query.text("cursor"));
+    if contact.is_some() && before.is_some() {
+        query.add_error("cursor", "bad_cursor", "With contact there is one page. Omit cursor.".to_owned());
+    }
     query.finish()?;
-    let SuppressionPage { entries, next } = suppressions::list(&api.app, &caller, channel, before.as_deref()).await?;
+    let SuppressionPage { entries, next } = match contact {
+        Some(contact) => suppressions::find(&api.app, &caller, channel, &contact).await?,
+        None => suppressions::list(&api.app, &caller, channel, before.as_deref()).await?,
+    };
     let entries: Vec<Value> = entries.iter().map(present).collect();
     Ok(json(StatusCode::OK, &json!({ "suppressions": entries, "nextCursor": next })))
 }

@@ -108,7 +108,7 @@ pub async fn list(
     caller: &Caller,
     (from, to): (Option<Timestamp>, Option<Timestamp>),
     limit: usize,
-    is_selected: impl Fn(&Action) -> bool,
+    is_selected: impl Fn(&RecordedAction) -> bool,
 ) -> Result<Vec<(Timestamp, RecordedAction)>, StoreError> {
     let (documents, tenant) = (&*app.tenant_ports.documents, &caller.principal.tenant);
     let (mut found, mut before) = (Vec::new(), to.map(|to| format!("{:013}", to.0)));
@@ -122,7 +122,7 @@ pub async fn list(
                 return Ok(found);
             }
             let recorded: RecordedAction = document::decode(&body)?;
-            if is_selected(&recorded.action) {
+            if is_selected(&recorded) {
                 found.push((at, recorded));
             }
         }

@@ -13,9 +13,9 @@ use domain::schedule::ScheduleState;
 use domain::templates::TemplateState;
 use domain::tenant_limits::{LIMITS, TenantLimits};
 use events::{
-    ApiKeyEvent, AutomationEvent, BackfillEvent, Channel, CollectionsEvent, EventMappingEvent, PreferenceEvent,
-    ProviderConfigEvent, RecordedEvent, RoutingEvent, ScheduleEvent, StreamId, TemplateEvent, TenantId,
-    TenantLimitsEvent, Timestamp,
+    ApiKeyEvent, AutomationEvent, BackfillEvent, Channel, CollectionsEvent, EventMappingEvent, EventMetadata,
+    PreferenceEvent, ProviderConfigEvent, RecordedEvent, RoutingEvent, ScheduleEvent, StreamId, TemplateEvent,
+    TenantId, TenantLimitsEvent, Timestamp,
 };
 
 use crate::actions::{self, Action, RecordedAction};
@@ -96,6 +96,8 @@ pub struct AuditFilter {
     pub to: Option<Timestamp>,
     /// An address: only actions about it.
     pub contact: Option<String>,
+    /// Who acted, such as `key:billing`.
+    pub actor: Option<String>,
 }
 
 /// One change.
@@ -105,6 +107,8 @@ pub enum AuditEntry {
     /// An event of a stream, with its position in the stream.
     Event {
         subject: StreamSubject,
+        /// The id of the stream, which is that of the thing in its subject.
+        id: String,
         position: usize,
         event: Box<AuditedEvent>,
     },
@@ -126,6 +130,33 @@ pub enum AuditedEvent {
     Backfill(RecordedEvent<BackfillEvent>),
 }
 
+impl AuditEntry {
+    fn actor(&self) -> &str {
+        match self {
+            AuditEntry::Action(action) => &action.actor,
+            AuditEntry::Event { event, .. } => &event.meta().actor,
+        }
+    }
+}
+
+impl AuditedEvent {
+    fn meta(&self) -> &EventMetadata {
+        match self {
+            AuditedEvent::Key(record) => &record.meta,
+            AuditedEvent::Channel(record) => &record.meta,
+            AuditedEvent::Routing(record) => &record.meta,
+            AuditedEvent::Template(record) => &record.meta,
+            AuditedEvent::Schedule(record) => &record.meta,
+            AuditedEvent::EventMapping(record) => &record.meta,
+            AuditedEvent::Automation(record) => &record.meta,
+            AuditedEvent::Defaults(record) => &record.meta,
+            AuditedEvent::Limits(record) => &record.meta,
+            AuditedEvent::Collections(record) => &record.meta,
+            AuditedEvent::Backfill(record) => &record.meta,
+        }
+    }
+}
+
 /// The newest entries, newest first.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
@@ -139,7 +170,7 @@ pub struct AuditLog {
 /// [`AuditLogError`]
 pub async fn list(app: &App, caller: &Caller, filter: &AuditFilter) -> Result<AuditLog, AuditLogError> {
     caller.authorise(Permission::Keys, Reach::Everything)?;
-    let AuditFilter { subject: selected, from, to, contact } = filter;
+    let AuditFilter { subject: selected, from, to, contact, actor } = filter;
     let tenant = &caller.principal.tenant;
     let is_subject = |subject: &str| selected.as_deref().is_none_or(|selected| selected == subject);
     let hashes = contact.as_ref().map(|contact| possible_hashes(app, tenant, contact));
@@ -147,14 +178,19 @@ pub async fn list(app: &App, caller: &Caller, filter: &AuditFilter) -> Result<Au
         Some(hashes) => action.contact_hash().is_some_and(|hash| hashes.iter().any(|known| known == hash)),
         None => true,
     };
-    let is_selected = |action: &Action| is_subject(action.subject()) && is_about(action);
+    let is_by = |by: &str| actor.as_deref().is_none_or(|actor| actor == by);
+    let is_selected = |recorded: &RecordedAction| {
+        is_subject(recorded.action.subject()) && is_about(&recorded.action) && is_by(&recorded.actor)
+    };
     let recorded = actions::list(app, caller, (*from, *to), MAX_ENTRIES + 1, is_selected).await?;
     let mut all: Vec<(Timestamp, AuditEntry)> =
         recorded.into_iter().map(|(at, action)| (at, AuditEntry::Action(action))).collect();
     for subject in StreamSubject::ALL.into_iter().filter(|it| is_subject(it.as_str()) && hashes.is_none()) {
         all.extend(events_of(&*app.store, tenant, subject).await?);
     }
-    all.retain(|(at, _)| from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to));
+    all.retain(|(at, entry)| {
+        from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at < to) && is_by(entry.actor())
+    });
     all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let is_complete = all.len() <= MAX_ENTRIES;
     let entries = all.into_iter().take(MAX_ENTRIES).map(|(_, entry)| entry).collect();
@@ -257,7 +293,13 @@ async fn events_of_stream<A: Aggregate>(
 ) -> Result<Vec<(Timestamp, AuditEntry)>, StoreError> {
     let records = history_of_stream::<A::Event>(store, id, stream).await?;
     let entry = |(index, record): (usize, RecordedEvent<A::Event>)| {
-        (record.meta.at, AuditEntry::Event { subject, position: index + 1, event: Box::new(audited(record)) })
+        let event = |record| AuditEntry::Event {
+            subject,
+            id: id.id.clone(),
+            position: index + 1,
+            event: Box::new(audited(record)),
+        };
+        (record.meta.at, event(record))
     };
     Ok(records.into_iter().enumerate().map(entry).collect())
 }

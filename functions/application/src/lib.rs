@@ -25,6 +25,7 @@ pub mod links;
 pub mod messages;
 pub mod payment_links;
 pub mod people;
+pub mod person_profile;
 pub mod preferences;
 pub mod process;
 pub mod provider_account;

@@ -62,6 +62,21 @@ pub async fn get(
     Ok((preferences, addresses))
 }
 
+/// The same, with the tenant's defaults where the person has no preference of their own.
+///
+/// # Errors
+///
+/// [`PreferenceError`]
+pub async fn effective(
+    app: &App,
+    caller: &Caller,
+    person: &str,
+) -> Result<(Preferences, BTreeMap<Channel, String>), PreferenceError> {
+    let (own, addresses) = get(app, caller, person).await?;
+    let defaults = app.defaults.get(&app.tenant_ports, &caller.principal.tenant).await?;
+    Ok((own.with_defaults(&defaults), addresses))
+}
+
 /// The address of the page on which a person changes their preferences, and until when it is valid.
 ///
 /// # Errors
@@ -122,6 +137,11 @@ pub async fn change(
     caller.authorise(Permission::Consent, Reach::Everything)?;
     let addresses = check(person, &change, &texts, addresses).map_err(PreferenceError::Invalid)?;
     let tenant = &caller.principal.tenant;
+    if change.expected.is_some() {
+        // Before addresses and texts are stored. What another writer changes from here on is found by the decision.
+        let current = consent::preferences(&app.tenant_ports, tenant, person).await?;
+        current.check_revision(change.expected).map_err(ExecuteError::Rejected)?;
+    }
     let people = People { tenant_ports: &app.tenant_ports, vault: &*app.vault, contact_key: &app.contact_key };
     if !addresses.is_empty() {
         people.link_new(tenant, person, addresses.values().flatten().cloned()).await?;

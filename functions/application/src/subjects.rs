@@ -1,7 +1,7 @@
 //! Use cases of data subjects: exporting and erasing everything about one person. Counters have no personal data and
 //! stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::access::{Permission, Reach};
 use domain::address;
@@ -37,6 +37,8 @@ use crate::suppressions::{address_key, erase_address};
 const PAGE: usize = 100;
 /// Maximum number of messages that one request erases.
 const MAX_ERASED: usize = 1_000;
+/// Maximum number of addresses that a preview looks up.
+const MAX_ADDRESSES: usize = 50;
 /// How often recording the erasure of a message is tried.
 const MAX_RECORD_TRIES: usize = 3;
 
@@ -184,6 +186,79 @@ pub struct Erased {
     pub unrecorded: usize,
     /// Whether there are more messages. Repeat the request to erase them.
     pub has_more: bool,
+}
+
+/// What an erasure would do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ErasurePreview {
+    /// Messages whose name, address and content would be erased.
+    pub messages: usize,
+    /// Whether there are more than one request erases.
+    pub has_more: bool,
+    /// Messages that were received from the address.
+    pub inbound: usize,
+    /// Schedules that would end.
+    pub schedules: usize,
+    pub business_events: usize,
+    pub invoices: usize,
+    /// Addresses that stay on the suppression list, as hashes.
+    pub suppressed: usize,
+}
+
+/// Counts what [`erase`] would erase. Nothing is changed or recorded.
+///
+/// # Errors
+///
+/// [`SubjectError`]
+pub async fn preview_erasure(
+    app: &App,
+    caller: &Caller,
+    subject: &DataSubject,
+) -> Result<ErasurePreview, SubjectError> {
+    caller.authorise(Permission::Privacy, Reach::Everything)?;
+    let (tenant, now, context) = (&caller.principal.tenant, app.host.now(), caller.context());
+    let mut preview = ErasurePreview::default();
+    let mut addresses = BTreeSet::new();
+    let mut before = None::<String>;
+    loop {
+        let page =
+            app.vault.list_for_data_subject(tenant, &subject.name, before.as_deref(), PAGE, Timestamp(0)).await?;
+        before = page.last().map(|(key, _)| key.path().1);
+        let is_last = page.len() < PAGE;
+        for (key, content) in page {
+            let stream = CommunicationKey { tenant: tenant.clone(), id: key.id };
+            // A live caller sees everything, so it needs no look at each stream.
+            if caller.principal.mode == Mode::Live
+                || is_visible_to(caller, &app.executor(&context).load(&stream).await?)
+            {
+                preview.messages += 1;
+                addresses.insert(content.recipient_contact);
+            }
+        }
+        if is_last || MAX_ERASED <= preview.messages {
+            preview.has_more = !is_last;
+            break;
+        }
+    }
+    match &subject.identity {
+        Identity::Address(address, _) => {
+            preview.inbound = inbound::list_from(&*app.tenant_ports.documents, tenant, address, now).await?.len();
+            addresses.insert(address.clone());
+        }
+        Identity::Recipient(customer) => {
+            preview.invoices = invoices::of_customer(app, caller, customer).await?.len();
+            addresses.extend(consent::addresses(&app.tenant_ports, tenant, &subject.name).await?.into_values());
+        }
+    }
+    preview.schedules = schedules::of_subject(app, caller, &subject.name).await?.len();
+    preview.business_events = business_events::of_subject(app, caller, &subject.name).await?.1.len();
+    for address in addresses.iter().take(MAX_ADDRESSES) {
+        for channel in address::channels_of(address) {
+            let reason = app.store.suppression(&address_key(app, tenant, channel, address)).await?;
+            preview.suppressed += usize::from(reason.is_some());
+        }
+    }
+    Ok(preview)
 }
 
 /// Erases a data subject. A crash in between is repaired by repeating the request.

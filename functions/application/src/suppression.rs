@@ -56,6 +56,20 @@ impl SuppressionRegister<'_> {
         self.documents.put_document(&entry_key(contact), &document::encode(entry)?, None).await
     }
 
+    /// The entry of one address, if it is listed. An address can be suppressed without an entry for a moment: see
+    /// [`SuppressionRegister::add`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn find(&self, contact: &AddressKey, now: Timestamp) -> Result<Option<SuppressionEntry>, StoreError> {
+        if self.store.suppression(contact).await?.is_none() {
+            return Ok(None);
+        }
+        let kept = self.documents.get_document(&entry_key(contact), now).await?;
+        kept.as_deref().map(document::decode).transpose()
+    }
+
     /// Repeating it changes nothing.
     ///
     /// # Errors

@@ -100,6 +100,38 @@ pub async fn list(
     Ok(SuppressionPage { entries, next })
 }
 
+/// The entries of one address, by channel. An erased entry shows no address here either.
+///
+/// # Errors
+///
+/// [`SuppressionError::Address`]: it is no address of the channel, or of any channel.
+pub async fn find(
+    app: &App,
+    caller: &Caller,
+    channel: Option<Channel>,
+    contact: &str,
+) -> Result<SuppressionPage, SuppressionError> {
+    caller.authorise(Permission::Consent, Reach::Tenant)?;
+    let channels = Channel::ALL.iter().copied().filter(|of| channel.is_none_or(|channel| channel == *of));
+    let (mut entries, mut is_address, mut fault) = (Vec::new(), false, None);
+    for channel in channels {
+        match address::normalise(channel, contact, None) {
+            Ok(address) => {
+                is_address = true;
+                if caller.may_use(channel) {
+                    let key = address_key(app, &caller.principal.tenant, channel, &address);
+                    entries.extend(register(app).find(&key, app.host.now()).await?);
+                }
+            }
+            Err(error) => fault = fault.or(Some(error)),
+        }
+    }
+    match fault {
+        Some(error) if !is_address => Err(SuppressionError::Address(error)),
+        _ => Ok(SuppressionPage { entries, next: None }),
+    }
+}
+
 /// Adds an address. Adding it again replaces its reason.
 ///
 /// # Errors

@@ -24,6 +24,7 @@
     }
   });
 
+  document.querySelectorAll("[data-copy]").forEach((button) => (button.hidden = false));
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;

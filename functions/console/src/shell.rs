@@ -93,6 +93,21 @@ pub const NAVIGATION: &[(&str, &[Link])] = &[
         ],
     ),
     (
+        "People",
+        &[
+            link("people", "People", "/people", "contacts"),
+            link("suppressions", "Suppression list", "/suppressions", "s-suppressed"),
+        ],
+    ),
+    (
+        "Records",
+        &[
+            link("audit", "Audit trail", "/audit", "s-seen"),
+            link("streams", "Event explorer", "/streams", "clip"),
+            link("reference", "API reference", "/reference", "guide"),
+        ],
+    ),
+    (
         "Setup",
         &[
             link("providers", "Providers", "/settings/providers", "settings"),

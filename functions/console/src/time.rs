@@ -67,6 +67,13 @@ impl Clock {
         Some(Time { exact: text.to_owned(), text: shown })
     }
 
+    /// The time of day in another zone, or nothing if there is no such zone.
+    pub fn time_in(&self, zone: &str) -> Option<String> {
+        let zone = TimeZone::get(zone).ok()?;
+        let now = jiff::Timestamp::from_millisecond(self.now.0).ok()?.to_zoned(zone);
+        Some(now.strftime("%H:%M").to_string())
+    }
+
     /// The name of the reader's zone.
     pub fn zone_name(&self) -> String {
         zone_city(self.zone.iana_name().unwrap_or("UTC"))

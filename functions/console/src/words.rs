@@ -301,9 +301,48 @@ pub fn actor(name: &str) -> String {
         Some(("key", key)) => format!("API key “{key}”"),
         Some(("user", user)) => user.to_owned(),
         Some(("webhook", provider)) => config(provider),
+        Some(("pages", _)) => "the recipient, by an unsubscribe link".to_owned(),
         Some((kind, name)) => format!("{} {name}", sentence_case(kind)),
+        None if name == "preference-page" => "the recipient on their preference page".to_owned(),
         None => "Tidings".to_owned(),
     }
+}
+
+/// Who can be a recipient, with their words.
+pub const RECIPIENT_TYPES: [(&str, &str); 4] =
+    [("customer", "Customer"), ("supplier", "Supplier"), ("user", "User"), ("contact", "Contact")];
+
+pub fn recipient_type(name: &str) -> &'static str {
+    RECIPIENT_TYPES.iter().find(|(id, _)| *id == name).map_or("Person", |(_, word)| word)
+}
+
+/// Why an address is on the suppression list, as a sentence without its full stop.
+pub fn suppression_reason(reason: &str) -> String {
+    let sentence = match reason {
+        "bounced" => "It does not take mail, reported by the provider",
+        "complained" => "The recipient marked a message as spam",
+        "unsubscribed" => "The recipient unsubscribed",
+        "stop_keyword" => "The recipient answered STOP",
+        "provider_opt_out" => "The recipient opted out at the provider",
+        "blocked" => "The recipient blocked the sender",
+        "soft_bounces" => "Five messages in a row could not be delivered",
+        "undelivered" => "The provider cannot deliver to it",
+        "manual" => "Added by hand",
+        written => return written.to_owned(),
+    };
+    sentence.to_owned()
+}
+
+/// `paymentLink` is `payment_link`.
+pub fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for (place, letter) in name.chars().enumerate() {
+        if letter.is_uppercase() && 0 < place {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
 }
 
 /// An amount in millionths.

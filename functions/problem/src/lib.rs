@@ -349,7 +349,11 @@ impl From<SuppressionError> for Problem {
 
 impl From<preferences::Rejection> for Problem {
     fn from(rejection: preferences::Rejection) -> Self {
-        Problem::new(ProblemKind::TooManyRequests, sentence(&rejection.to_string()))
+        let kind = match rejection {
+            preferences::Rejection::TooManySaves => ProblemKind::TooManyRequests,
+            preferences::Rejection::Changed(_) => ProblemKind::PreconditionFailed,
+        };
+        Problem::new(kind, sentence(&rejection.to_string()))
     }
 }
 

@@ -349,15 +349,20 @@ pub const OPERATIONS: &[Operation] = &[
     // ---- People
     get("getDefaultPreferences", "Preferences", "Get the tenant's default preferences"),
     operation("changeDefaultPreferences", "Change the tenant's default preferences")
+        .headers("If-Match? string")
         .takes("PreferencesChange", r#"{"smsEnabled":false}"#)
-        .answers(200, "Preferences"),
-    get("getPreferences", "Preferences", "Get the preferences of a recipient"),
+        .answers(200, "Preferences")
+        .problems(&[PreconditionFailed]),
+    get("getPerson", "Person", "Get what is known about a recipient, and which addresses can be sent to"),
+    get("getPreferences", "Preferences", "Get the preferences of a recipient").query("withDefaults? boolean"),
     operation("changePreferences", "Change the preferences of a recipient; absent fields stay, null removes")
+        .headers("If-Match? string")
         .takes(
             "PreferencesChange",
             r#"{"preferences":{"invoice":["email","whatsapp"]},"smsEnabled":false,"preferredEmail":"ada@example.com"}"#,
         )
-        .answers(200, "Preferences"),
+        .answers(200, "Preferences")
+        .problems(&[PreconditionFailed]),
     get(
         "getPreferencesHistory",
         "PreferencesHistory",
@@ -368,7 +373,8 @@ pub const OPERATIONS: &[Operation] = &[
         .may_take("LinkRequest", r#"{"days":7}"#)
         .answers(201, "Link")
         .problems(&[Conflict]),
-    get("listSuppressions", "Suppressions", "List suppressed addresses").query("channel? Channel, cursor? string"),
+    get("listSuppressions", "Suppressions", "List suppressed addresses, or find one of them")
+        .query("channel? Channel, contact? string:320, cursor? string"),
     operation("addSuppression", "Suppress an address")
         .takes("NewSuppression", r#"{"channel":"email","contact":"ada@example.com","reason":"asked by phone"}"#)
         .answers(201, "Suppression"),
@@ -380,6 +386,7 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(200, "Imported"),
     get("exportSuppressions", "text/csv", "Export the suppression list as CSV"),
     get("exportSubject", "SubjectExport", "Export all data of one data subject").query("cursor? string"),
+    get("previewErasure", "ErasurePreview", "Count what an erasure of one data subject would erase"),
     delete("eraseSubject", "Erase the addresses, names and content of one data subject; counters stay")
         .may_take("Nothing", "{}")
         .answers(200, "Erased"),
@@ -457,7 +464,7 @@ pub const OPERATIONS: &[Operation] = &[
         .problems(&[Conflict]),
     delete("revokeKey", "Revoke an API key"),
     get("listActs", "Audit", "List who changed keys, channels, templates, defaults, suppressions and personal data")
-        .query("subject? ActSubject, contact? string, from? string, to? string"),
+        .query("subject? ActSubject, actor? string, contact? string, from? string, to? string"),
     get("getHealth", "Health", "Health check; needs no API key").problems(&[Unavailable]),
     get("getProblem", "text/markdown", "Describe a problem type; needs no API key"),
 ];

@@ -278,6 +278,11 @@ const OBJECTS: &[(&str, &str)] = &[
          preferenceEvents [JournalEvent], schedules [Schedule], person object?, \
          businessEvents [StoredBusinessEvent], invoices [ExportedInvoice], nextCursor string?",
     ),
+    (
+        "ErasurePreview",
+        "subject Subject, communications integer, hasMore boolean, inbound integer, schedules integer, \
+         businessEvents integer, invoices integer, suppressed integer",
+    ),
     ("Erased", "subject Subject, erased integer, unrecorded integer, hasMore boolean"),
     (
         "Suppression",
@@ -288,11 +293,20 @@ const OBJECTS: &[(&str, &str)] = &[
     ("RefusedLine", "line integer, detail string"),
     ("Imported", "added integer, refused [RefusedLine]"),
     (
+        "PersonAddress",
+        "channel Channel, contact string, source 'preferences'|'events'|'messages', suppressedFor string?",
+    ),
+    (
+        "Person",
+        "entityType string, entityId string, name string?, locale string?, timeZone string?, roles [string], \
+         isRemoved boolean, addresses [PersonAddress]",
+    ),
+    (
         "Preferences",
         "entityType string, entityId string, preferences {[Channel]}, defaultChannels [Channel], \
          quietHours QuietHours?, optedOut boolean, optedOutAt time?, optedOutReason string?, optedInAt time?, \
          optInEvidence string?, doNotContact boolean, doNotContactReason string?, createdAt time?, updatedAt time?, \
-         updatedBy string?, emailEnabled boolean, smsEnabled boolean, whatsappEnabled boolean, \
+         updatedBy string?, revision integer, emailEnabled boolean, smsEnabled boolean, whatsappEnabled boolean, \
          messengerEnabled boolean, telegramEnabled boolean, preferredEmail string?, preferredPhone string?, \
          preferredWhatsapp string?, preferredMessengerId string?, preferredTelegramId string?",
     ),
@@ -318,7 +332,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("Keys", "keys [Key]"),
     (
         "Act",
-        "subject ActSubject, position? integer, type string, at time, actor string, \
+        "subject ActSubject, id? string, position? integer, type string, at time, actor string, \
          data object?",
     ),
     ("Audit", "acts [Act], isComplete boolean"),

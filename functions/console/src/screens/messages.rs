@@ -9,14 +9,15 @@ use serde_json::Value;
 use crate::api_client::segment;
 use crate::form::Fields;
 use crate::refusal::Refusal;
+use crate::screens::person::page_of;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show::{self, ChannelName, Reach};
 use crate::time::{self, Clock, Time};
-use crate::words::{self, CHANNELS, LIFECYCLES, STATUSES, StatusWord, TYPES};
+use crate::words::{self, CHANNELS, LIFECYCLES, RECIPIENT_TYPES, STATUSES, StatusWord, TYPES};
 
 /// The filters, as the address and the API name them, with what a chip says before the value.
-const FILTERS: [(&str, &str); 12] = [
+const FILTERS: [(&str, &str); 13] = [
     ("channel", ""),
     ("status", ""),
     ("type", ""),
@@ -24,6 +25,7 @@ const FILTERS: [(&str, &str); 12] = [
     ("reason", ""),
     ("template", "template "),
     ("provider", "via "),
+    ("recipientType", ""),
     ("recipientId", "recipient "),
     ("entityType", "about "),
     ("entityId", ""),
@@ -47,6 +49,8 @@ struct MessagesPage {
     older: Option<String>,
     is_first: bool,
     done: String,
+    /// The page of the person whom the list is filtered by.
+    person: Option<String>,
 }
 
 impl Page for MessagesPage {}
@@ -112,6 +116,7 @@ pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         older: found["nextCursor"].as_str().map(|cursor| filters.with(&[("cursor", cursor)])),
         is_first: !filters.has("cursor"),
         done: done(&filters),
+        person: person_path(&filters),
         filters,
     };
     Ok(page.respond())
@@ -126,9 +131,17 @@ fn done(query: &Fields) -> String {
     }
 }
 
-/// Where the search leads: to the message with this id, or to the messages of the person with this reference.
+fn person_path(filters: &Fields) -> Option<String> {
+    let id = Some(filters.get("recipientId")).filter(|id| !id.is_empty())?;
+    Some(match filters.has("recipientType") {
+        true => page_of(filters.get("recipientType"), id),
+        false => format!("/people{}", Fields::default().with(&[("q", id)])),
+    })
+}
+
+/// Where the search leads: to the message with this id, or to the person with this reference.
 fn found_by(text: &str) -> Response {
-    let path = if text.starts_with("com_") { "/messages/" } else { "/messages?recipientId=" };
+    let path = if text.starts_with("com_") { "/messages/" } else { "/people?q=" };
     Redirect::to(&format!("{path}{}", segment(text))).into_response()
 }
 
@@ -142,7 +155,7 @@ fn chips(filters: &Fields) -> Vec<Chip> {
             "lifecycle" => word(&LIFECYCLES),
             "reason" => Some(words::explain_reason(value, None)),
             "provider" => Some(words::config(value)),
-            _ => word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES)),
+            _ => word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES)).or_else(|| word(&RECIPIENT_TYPES)),
         };
         let label = format!("{before}{}", word.unwrap_or_else(|| value.to_owned()));
         // A chip is one line, also on a narrow screen.

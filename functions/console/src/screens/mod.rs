@@ -1,5 +1,6 @@
 //! The screens. Each has one template, one view model and its handlers: to add one, copy `messages.rs`.
 
+mod audit;
 mod business_events;
 mod collections;
 mod inbox;
@@ -7,12 +8,17 @@ mod invoice;
 mod message;
 mod messages;
 mod overview;
+mod people;
+mod person;
 mod queue;
+mod reference;
 mod schedules;
 mod send;
 mod session;
 mod settings;
 mod sign_in;
+mod streams;
+mod suppressions;
 mod template;
 mod templates;
 mod webhooks;
@@ -45,6 +51,21 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/templates/{id}/publish", get(template::versions::preview).post(template::versions::publish))
         .route("/templates/{id}/versions/{version}", get(template::versions::show).post(template::versions::restore))
         .route("/templates/{id}/{act}", post(template::act))
+        .route("/people", get(people::find))
+        .route("/people/{kind}/{id}", get(person::show))
+        .route("/people/{kind}/{id}/erase", get(person::erase::show).post(person::erase::erase))
+        .route("/people/{kind}/{id}/{act}", post(person::act))
+        .route("/suppressions", get(suppressions::list).post(suppressions::add))
+        .route("/suppressions/remove", post(suppressions::remove))
+        .route("/suppressions/export", post(suppressions::export))
+        .route("/audit", get(audit::list))
+        .route("/streams", get(streams::find))
+        .route("/streams/{kind}/{*id}", get(streams::show))
+        .route("/reference", get(reference::index))
+        .route("/reference/problems", get(reference::problems))
+        .route("/reference/schemas/{name}", get(reference::schema))
+        .route("/reference/{tag}", get(reference::tag))
+        .route("/reference/{tag}/{operation}", get(reference::operation))
         .route("/queue", get(queue::show))
         .route("/queue/redrive", get(queue::preview).post(queue::redrive))
         .route("/collections", get(collections::show))

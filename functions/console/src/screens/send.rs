@@ -152,7 +152,7 @@ fn fault(FieldFault { pointer, detail }: &FieldFault) -> Fault {
 /// The body of the API's request.
 fn message_of(form: &Fields, zone: &TimeZone) -> Result<Value, Fault> {
     let mut body = Map::new();
-    for name in ["channel", "type", "recipientContact", "recipientName", "recipientId", "templateId"] {
+    for name in ["channel", "type", "recipientContact", "recipientName", "recipientId", "recipientType", "templateId"] {
         if form.has(name) {
             body.insert(name.to_owned(), json!(form.get(name)));
         }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
 use crate::refusal::Refusal;
+use crate::screens::person::page_of;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;
@@ -231,7 +232,7 @@ fn facts(row: &Value, clock: &Clock) -> Vec<Fact> {
     };
     add("Recipient", text("recipientContact"), None);
     let id = text("recipientId");
-    let person = format!("/messages?recipientId={}", segment(&id));
+    let person = page_of(&text("recipientType"), &id);
     add("Person", if id.is_empty() { id } else { format!("{} {id}", text("recipientType")) }, Some(person));
     add("Channel", words::channel(&text("channel")).to_owned(), None);
     add("Type", words::kind(&text("type")), None);
