@@ -179,7 +179,11 @@ async fn an_address_is_looked_up_added_and_removed() {
     );
 
     let found = console.page("/suppressions?contact=ada@EXAMPLE.com").await;
-    assert!(found.html.contains("is suppressed</h1>") && found.html.contains("<small>developer</small>"), "{}", found.html);
+    assert!(
+        found.html.contains("is suppressed</h1>") && found.html.contains("<small>developer</small>"),
+        "{}",
+        found.html
+    );
     assert!(console.page("/suppressions?contact=bo@example.com").await.html.contains("is not suppressed</h1>"));
     let odd = console.page("/suppressions?contact=nobody").await;
     assert_eq!(odd.status, StatusCode::BAD_REQUEST);

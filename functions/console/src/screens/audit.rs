@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::api_client::segment;
 use crate::form::Fields;
 use crate::refusal::Refusal;
-use crate::screens::person::page_of;
+use crate::screens::person::paths::page_of;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;
@@ -143,6 +143,9 @@ fn thing(act: &Value) -> (String, Option<String>) {
             (channel, Some("/suppressions".to_owned()))
         }
         "collections" => (String::new(), Some("/collections".to_owned())),
+        "keys" => (data("name").or(id).unwrap_or_default().to_owned(), Some("/settings/keys".to_owned())),
+        "channels" => (id.unwrap_or_default().to_owned(), Some("/settings/providers".to_owned())),
+        "limits" => (String::new(), Some("/settings/limits".to_owned())),
         "debtors" => (data("customer").unwrap_or_default().to_owned(), None),
         _ => (id.unwrap_or_default().to_owned(), None),
     }
@@ -164,6 +167,8 @@ mod tests {
         assert_eq!(link(json!({ "subject": "templates", "id": "tpl_a.sms.en", "type": "TemplateDeleted" })), "");
         let erased = json!({ "subject": "subjects", "data": { "subjectType": "customer", "subjectId": "cus 7" } });
         assert_eq!(link(erased), "/people/customer/cus%207");
-        assert_eq!(link(json!({ "subject": "keys", "id": "k" })), "");
+        assert_eq!(link(json!({ "subject": "keys", "id": "k" })), "/settings/keys");
+        assert_eq!(link(json!({ "subject": "invoices", "data": { "invoice": "a/b" } })), "/invoices/a%2Fb");
+        assert_eq!(link(json!({ "subject": "debtors", "data": { "customer": "cus-7" } })), "");
     }
 }

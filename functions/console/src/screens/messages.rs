@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::api_client::segment;
 use crate::form::Fields;
 use crate::refusal::Refusal;
-use crate::screens::person::page_of;
+use crate::screens::person::paths::page_of;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show::{self, ChannelName, Reach};

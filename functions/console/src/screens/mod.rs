@@ -54,7 +54,7 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/people", get(people::find))
         .route("/people/{kind}/{id}", get(person::show))
         .route("/people/{kind}/{id}/erase", get(person::erase::show).post(person::erase::erase))
-        .route("/people/{kind}/{id}/{act}", post(person::act))
+        .route("/people/{kind}/{id}/{act}", post(person::acts::act))
         .route("/suppressions", get(suppressions::list).post(suppressions::add))
         .route("/suppressions/remove", post(suppressions::remove))
         .route("/suppressions/export", post(suppressions::export))

@@ -11,7 +11,7 @@ use futures_util::future::{join, join_all};
 use crate::api_client::segment;
 use crate::form::Fields;
 use crate::refusal::Refusal;
-use crate::screens::person::page_of;
+use crate::screens::person::paths::page_of;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api_client::segment;
 use crate::form::Fields;
 use crate::refusal::Refusal;
-use crate::screens::person::{page_of, preferences_path};
+use crate::screens::person::paths::{page_of, preferences_path};
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;

@@ -5,8 +5,9 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value, json};
 
-use super::matrix::{change, explain};
-use super::{FIELDS, Stale, page, page_of, preferences_path, refused};
+use super::matrix::{FIELDS, change, explain};
+use super::paths::{page_of, preferences_path};
+use super::{Stale, page, refused};
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
 use crate::refusal::Refusal;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join;
 use serde_json::Value;
 
-use super::page_of;
+use super::paths::page_of;
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
 use crate::refusal::Refusal;

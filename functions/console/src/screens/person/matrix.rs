@@ -2,9 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::FIELDS;
 use crate::form::Fields;
 use crate::words::{self, CHANNELS, TYPES};
+
+/// The channels with the API's fields for whether they are wanted, and for the preferred address.
+pub const FIELDS: [(&str, &str, &str); 5] = [
+    ("email", "emailEnabled", "preferredEmail"),
+    ("sms", "smsEnabled", "preferredPhone"),
+    ("whatsapp", "whatsappEnabled", "preferredWhatsapp"),
+    ("messenger", "messengerEnabled", "preferredMessengerId"),
+    ("telegram", "telegramEnabled", "preferredTelegramId"),
+];
 
 /// A channel in the first row: whether it is used at all.
 pub struct ChannelCell {

@@ -1,9 +1,10 @@
 //! One person: may I contact them, on which channel, and what is the evidence?
 
-mod acts;
+pub mod acts;
 pub mod erase;
 mod history;
 mod matrix;
+pub mod paths;
 
 use askama::Template;
 use axum::extract::{Path, RawQuery};
@@ -21,23 +22,13 @@ use crate::shell::{Page, Shell};
 use crate::show::{self, Icon};
 use crate::time::Clock;
 use crate::words::{self, StatusWord};
-pub use acts::act;
 use history::{Step, steps};
-use matrix::{ChannelCell, TypeRow, channel_cells, type_rows};
+use matrix::{ChannelCell, FIELDS, TypeRow, channel_cells, type_rows};
+use paths::{page_of, preferences_path};
 
 /// How many of the newest messages the summary is made from, and how many of them are listed.
 const SUMMARISED: &str = "50";
 const LISTED: usize = 10;
-
-/// Where the API has a person's preferences.
-pub fn preferences_path(kind: &str, id: &str) -> String {
-    format!("/api/communication-preferences/{}/{}", segment(kind), segment(id))
-}
-
-/// The page of a person.
-pub fn page_of(kind: &str, id: &str) -> String {
-    format!("/people/{}/{}", segment(kind), segment(id))
-}
 
 #[derive(Template)]
 #[template(path = "person.html")]
@@ -108,15 +99,6 @@ struct Preferred {
     label: &'static str,
     value: String,
 }
-
-/// The channels with the API's fields for whether they are wanted, and for the preferred address.
-const FIELDS: [(&str, &str, &str); 5] = [
-    ("email", "emailEnabled", "preferredEmail"),
-    ("sms", "smsEnabled", "preferredPhone"),
-    ("whatsapp", "whatsappEnabled", "preferredWhatsapp"),
-    ("messenger", "messengerEnabled", "preferredMessengerId"),
-    ("telegram", "telegramEnabled", "preferredTelegramId"),
-];
 
 /// Everything that the API says of a person.
 struct Known {
