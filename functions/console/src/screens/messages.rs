@@ -155,7 +155,9 @@ fn chips(filters: &Fields) -> Vec<Chip> {
             "lifecycle" => word(&LIFECYCLES),
             "reason" => Some(words::explain_reason(value, None)),
             "provider" => Some(words::config(value)),
-            _ => word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES)).or_else(|| word(&RECIPIENT_TYPES)),
+            _ => {
+                word(&CHANNELS).or_else(|| word(&STATUSES)).or_else(|| word(&TYPES)).or_else(|| word(&RECIPIENT_TYPES))
+            }
         };
         let label = format!("{before}{}", word.unwrap_or_else(|| value.to_owned()));
         // A chip is one line, also on a narrow screen.
