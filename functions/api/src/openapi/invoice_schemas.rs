@@ -38,6 +38,22 @@ pub const OBJECTS: &[(&str, &str)] = &[
          attributionDays integer, revision integer, warnings [CollectionsWarning], adopted? integer, \
          hasMore? boolean",
     ),
+    (
+        "InvoiceCounts",
+        "total integer, sentAutomatically integer, sentManually integer, settled integer, settledAfterNotice integer",
+    ),
+    ("PaymentLinkCounts", "created integer, opened integer, used integer"),
+    (
+        "CollectionCounts",
+        "notices integer, stepsIssued integer, stepsSkipped {integer}, paidAfterNoticeMinor {integer}, \
+         costMicros {integer}, paymentsByDaysAfterNotice? {integer}",
+    ),
+    ("BusinessDay", "day day, invoices InvoiceCounts, paymentLinks PaymentLinkCounts, collections CollectionCounts"),
+    (
+        "BusinessStats",
+        "startDate day, endDate day, invoices InvoiceCounts, paymentLinks PaymentLinkCounts, \
+         collections CollectionCounts, byDay [BusinessDay]",
+    ),
     ("BackfillPreviewRequest", "dueFrom day"),
     (
         "BackfillBucket",

@@ -180,22 +180,6 @@ const OBJECTS: &[(&str, &str)] = &[
          unsubscribeRate number, retries integer, averageSendTimeMs number?, sendTimeMs Percentiles, \
          averageDeliveryTimeMs number?, deliveryTimeMs Percentiles",
     ),
-    (
-        "InvoiceCounts",
-        "total integer, sentAutomatically integer, sentManually integer, settled integer, settledAfterNotice integer",
-    ),
-    ("PaymentLinkCounts", "created integer, opened integer, used integer"),
-    (
-        "CollectionCounts",
-        "notices integer, stepsIssued integer, stepsSkipped {integer}, paidAfterNoticeMinor {integer}, \
-         costMicros {integer}, paymentsByDaysAfterNotice? {integer}",
-    ),
-    ("BusinessDay", "day day, invoices InvoiceCounts, paymentLinks PaymentLinkCounts, collections CollectionCounts"),
-    (
-        "BusinessStats",
-        "startDate day, endDate day, invoices InvoiceCounts, paymentLinks PaymentLinkCounts, \
-         collections CollectionCounts, byDay [BusinessDay]",
-    ),
     ("Queue", "name string, waiting integer, inFlight integer, delayed integer"),
     (
         "QueueStatus",
