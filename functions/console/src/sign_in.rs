@@ -95,7 +95,9 @@ pub const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /// A path of the console. Others lead to the overview.
 fn own_path(to: &str) -> &str {
-    let is_own = to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\n', '\r']) && to.len() <= 1_000;
+    // Browsers leave out tabs and line ends, and read `\\` as `/`.
+    let is_plain = to.chars().all(|c| c.is_ascii_graphic() && c != '\\');
+    let is_own = is_plain && to.starts_with('/') && !to.starts_with("//") && to.len() <= 1_000;
     if is_own { to } else { "/" }
 }
 
@@ -214,8 +216,9 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_another_site() {
-        let all = ["//evil.example", "https://evil.example", "/\\evil.example", "", "/a\r\nb"];
-        assert_eq!(all.map(own_path), ["/"; 5]);
+        let all =
+            ["//evil.example", "https://evil.example", "/\\evil.example", "", "/a\r\nb", "/\t/evil.example", "/é"];
+        assert_eq!(all.map(own_path), ["/"; 7]);
         assert_eq!(own_path("/messages?q=1"), "/messages?q=1");
     }
 }

@@ -80,6 +80,9 @@ impl ProviderFactory for HttpProviderFactory {
         } else {
             let secrets = kind.settings.iter().filter(|setting| setting.is_secret);
             let secrets = secrets.filter_map(|setting| settings.get(setting.name).cloned());
+            // The address of a tenant's callbacks ends with a secret: /webhooks/{provider}/{config}/{secret}.
+            let of_callback = callback_url.split_once("/webhooks/").and_then(|(_, path)| path.splitn(3, '/').nth(2));
+            let secrets = secrets.chain(of_callback.map(str::to_owned));
             Ok(Arc::new(Recorder::new(provider, secrets)))
         }
     }

@@ -93,6 +93,10 @@ pub async fn finish(State(console): State<Arc<Console>>, headers: HeaderMap, Raw
     }
     match sign_in.begin(&attempt, query.get("code"), &*console.host).await {
         Ok(session) => {
+            // The browser has one session at a time.
+            if let Err(error) = sign_in.end(&headers).await {
+                tracing::warn!(%error, "an earlier session was not ended; it ends by itself");
+            }
             let done = format!("{ATTEMPT}=; {ATTRIBUTES}; Max-Age=0");
             let cookies = AppendHeaders([(header::SET_COOKIE, session), (header::SET_COOKIE, done)]);
             (StatusCode::SEE_OTHER, [(header::LOCATION, attempt.to)], cookies).into_response()
