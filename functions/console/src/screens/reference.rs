@@ -317,7 +317,7 @@ fn fields_of(document: &Value, schema: &Value) -> Vec<Field> {
 /// What a value can be, in a few words.
 fn field(document: &Value, schema: &Value) -> Field {
     let (resolved, name) = resolve(document, schema);
-    let mut kind = kind_of(document, resolved);
+    let mut kind = kind_of(document, schema);
     let mut own = name.filter(|_| is_worth_a_page(resolved));
     for (word, inner) in [("list of", &resolved["items"]), ("map to", &resolved["additionalProperties"])] {
         if inner.is_object() {
