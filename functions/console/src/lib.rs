@@ -8,6 +8,7 @@ mod chart;
 mod cookie;
 mod faults;
 mod form;
+mod history;
 mod invoice_words;
 mod refusal;
 mod refusal_page;

@@ -94,7 +94,7 @@ impl Attempt {
 pub const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /// A path of the console. Others lead to the overview.
-fn own_path(to: &str) -> &str {
+pub fn own_path(to: &str) -> &str {
     // Browsers leave out tabs and line ends, and read `\\` as `/`.
     let is_plain = to.chars().all(|c| c.is_ascii_graphic() && c != '\\');
     let is_own = is_plain && to.starts_with('/') && !to.starts_with("//") && to.len() <= 1_000;

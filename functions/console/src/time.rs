@@ -85,6 +85,22 @@ pub fn zone_city(name: &str) -> String {
     name.rsplit('/').next().unwrap_or(name).replace('_', " ")
 }
 
+/// A local time of the API without its zone: `2027-03-28T09:00[Europe/Madrid]` is Sun 28 Mar 2027, 09:00.
+pub fn local_time(nominal: &str) -> String {
+    let time = nominal.split('[').next().unwrap_or_default();
+    let shown = time.parse::<jiff::civil::DateTime>();
+    shown.map_or_else(|_| time.to_owned(), |time| time.strftime("%a %-d %b %Y, %H:%M").to_string())
+}
+
+/// The same with the place of its zone.
+pub fn local_time_and_place(nominal: &str) -> String {
+    let shown = local_time(nominal);
+    match nominal.trim_end_matches(']').split_once('[') {
+        Some((_, zone)) => format!("{shown} ({})", zone_city(zone)),
+        None => shown,
+    }
+}
+
 /// A duration in the unit in which it is read at once.
 pub fn duration(ms: i64) -> String {
     match ms {
@@ -127,6 +143,12 @@ mod tests {
         let shown = clock.precise("2026-11-24T09:26:01.500Z").expect("a time").to_string();
         let exact = "2026-11-24T09:26:01.500Z";
         assert_eq!(shown, format!(r#"<time datetime="{exact}" title="{exact}">10:26:01</time>"#));
+    }
+
+    #[test]
+    fn the_customers_own_time_is_shown_with_its_place() {
+        assert_eq!(local_time_and_place("2027-03-28T09:00[Europe/Madrid]"), "Sun 28 Mar 2027, 09:00 (Madrid)");
+        assert_eq!(local_time_and_place(""), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::history::{Entry, entries};
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
@@ -64,7 +65,7 @@ struct EventPage {
     status: StatusWord,
     acts: Vec<Act>,
     faults: Vec<(String, String)>,
-    history: Vec<(String, String, Option<Time>)>,
+    history: Vec<Entry>,
     facts: Vec<(&'static str, String)>,
     data: Option<String>,
     /// Whether a person has to decide about it.
@@ -181,10 +182,6 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         _ => format!("{}: {}", text("type"), status_of(&event).word.to_lowercase()),
     };
     let clock = visit.clock();
-    let entry = |entry: &Value| {
-        let text = |name: &str| entry[name].as_str().unwrap_or_default();
-        (words::event_name(text("type")), words::actor(text("actor")), clock.precise(text("at")))
-    };
     let received = clock.short(&text("receivedAt")).map_or(String::new(), |at| at.text);
     let page = EventPage {
         shell: visit.shell(&heading, "events"),
@@ -193,7 +190,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         status: status_of(&event),
         acts,
         faults: faults_of(&event),
-        history: history["events"].as_array().into_iter().flatten().map(entry).collect(),
+        history: entries(&history, &clock),
         facts: facts(&event),
         data: event.get("data").filter(|data| !data.is_null()).and_then(|data| serde_json::to_string_pretty(data).ok()),
         is_waiting: event["status"] == "parked",

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::history::{Entry, entries};
 use crate::invoice_words::{outcome_word, owed, stage_word, step_name};
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;
-use crate::time::Time;
+use crate::time::{Time, local_time_and_place};
 use crate::words::{self, CHANNELS, StatusWord};
 
 #[derive(Template)]
@@ -60,12 +61,6 @@ struct Payment {
     at: Option<Time>,
 }
 
-struct Entry {
-    name: String,
-    by: String,
-    at: Option<Time>,
-}
-
 struct LinkState {
     state: String,
     openings: String,
@@ -98,7 +93,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         done: done(query.get("done")),
         steps,
         payments: payments(&visit, &invoice),
-        history: entries(&visit, &history),
+        history: entries(&history, &clock),
         facts: facts(&invoice),
         customer_link: format!("/messages?recipientId={}", segment(&text("customerId"))),
         customer: text("customerId"),
@@ -158,19 +153,11 @@ fn step(step: &Value) -> Step {
     let messages = step["communicationIds"].as_array().into_iter().flatten().filter_map(Value::as_str);
     Step {
         name: step_name(text("step")),
-        due: local_time(text("due")),
+        due: local_time_and_place(text("due")),
         outcome: outcome_word(verdict, Some(code)),
         text: text("text").to_owned(),
         messages: messages.map(str::to_owned).collect(),
     }
-}
-
-/// A local time of the API, such as `2027-03-28T09:00[Europe/Madrid]`.
-fn local_time(due: &str) -> String {
-    let (time, zone) = due.trim_end_matches(']').split_once('[').unwrap_or((due, ""));
-    let shown = time.parse::<jiff::civil::DateTime>();
-    let shown = shown.map_or_else(|_| time.to_owned(), |time| time.strftime("%a %-d %b %Y, %H:%M").to_string());
-    if zone.is_empty() { shown } else { format!("{shown} ({})", crate::time::zone_city(zone)) }
 }
 
 fn payments(visit: &Visit, invoice: &Value) -> Vec<Payment> {
@@ -183,15 +170,6 @@ fn payments(visit: &Visit, invoice: &Value) -> Vec<Payment> {
         at: payment["receivedAt"].as_str().and_then(|at| visit.clock().short(at)),
     };
     invoice["payments"].as_array().into_iter().flatten().map(payment).collect()
-}
-
-fn entries(visit: &Visit, history: &Value) -> Vec<Entry> {
-    let entry = |event: &Value| Entry {
-        name: words::event_name(event["type"].as_str().unwrap_or_default()),
-        by: words::actor(event["actor"].as_str().unwrap_or_default()),
-        at: event["at"].as_str().and_then(|at| visit.clock().precise(at)),
-    };
-    history["events"].as_array().into_iter().flatten().map(entry).collect()
 }
 
 fn facts(invoice: &Value) -> Vec<(&'static str, String)> {
@@ -239,12 +217,6 @@ pub async fn act(visit: Visit, Path((id, act)): Path<(String, String)>, Form(for
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_customers_own_time_is_shown_with_its_place() {
-        assert_eq!(local_time("2027-03-28T09:00[Europe/Madrid]"), "Sun 28 Mar 2027, 09:00 (Madrid)");
-        assert_eq!(local_time(""), "");
-    }
 
     #[test]
     fn what_is_owed_is_one_sentence() {

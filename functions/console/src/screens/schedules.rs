@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::history::{Entry, entries};
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show::{self, ChannelName};
-use crate::time::{Time, zone_city};
-use crate::words::{self, CHANNELS, StatusWord, TYPES};
+use crate::time::{Time, local_time, zone_city};
+use crate::words::{CHANNELS, StatusWord, TYPES};
 
 #[derive(Template)]
 #[template(path = "schedules.html")]
@@ -53,7 +54,7 @@ struct SchedulePage {
     revision: String,
     upcoming: Vec<String>,
     past: Vec<Past>,
-    history: Vec<(String, String, Option<Time>)>,
+    history: Vec<Entry>,
 }
 
 impl Page for SchedulePage {}
@@ -198,13 +199,6 @@ fn occurrences(answer: &Value) -> Vec<String> {
     occurrences.filter_map(|occurrence| Some(local_time(occurrence["nominal"].as_str()?))).collect()
 }
 
-/// `2027-03-28T02:30[Europe/Berlin]` is Sun 28 Mar 2027, 02:30.
-fn local_time(nominal: &str) -> String {
-    let time = nominal.split('[').next().unwrap_or_default();
-    let shown = time.parse::<jiff::civil::DateTime>();
-    shown.map_or_else(|_| nominal.to_owned(), |time| time.strftime("%a %-d %b %Y, %H:%M").to_string())
-}
-
 pub async fn show(visit: Visit, Path(id): Path<String>) -> Result<Response, Refusal> {
     let path = format!("/api/schedules/{}", segment(&id));
     let upcoming = visit.api.call(Method::GET, format!("{path}/preview")).query([("n", "6")]);
@@ -224,10 +218,6 @@ pub async fn show(visit: Visit, Path(id): Path<String>) -> Result<Response, Refu
         ("paused", _) => format!("{name} is paused"),
         _ => format!("{name} has ended"),
     };
-    let entry = |entry: &Value| {
-        let text = |name: &str| entry[name].as_str().unwrap_or_default();
-        (words::event_name(text("type")), words::actor(text("actor")), clock.precise(text("at")))
-    };
     let page = SchedulePage {
         shell: visit.shell(&heading, "schedules"),
         heading,
@@ -238,7 +228,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>) -> Result<Response, Refu
         revision: schedule["revision"].to_string(),
         upcoming: occurrences(&upcoming.body),
         past: past["occurrences"].as_array().into_iter().flatten().map(past_of).collect(),
-        history: history["events"].as_array().into_iter().flatten().map(entry).collect(),
+        history: entries(&history, &clock),
         id: text("id"),
         name,
     };

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use crate::form::Form;
 use crate::refusal::Refusal;
 use crate::shell::Theme;
+use crate::sign_in::own_path;
 
 /// Keeps the theme for a year, and goes back to the page.
 pub async fn theme(headers: HeaderMap, Form(form): Form) -> Result<Response, Refusal> {
@@ -19,7 +20,7 @@ pub async fn theme(headers: HeaderMap, Form(form): Form) -> Result<Response, Ref
 pub fn back(headers: &HeaderMap) -> String {
     let referrer = headers.get(header::REFERER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let path = referrer.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
-    path.filter(|path| !path.starts_with("//") && !path.contains('\\')).unwrap_or("/").to_owned()
+    own_path(path.unwrap_or("/")).to_owned()
 }
 
 #[cfg(test)]
