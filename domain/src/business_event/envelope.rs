@@ -43,7 +43,7 @@ pub fn is_reserved(source: &str) -> bool {
 /// Everything that is wrong with its attributes.
 pub fn parse(event: Value) -> Result<Envelope, Vec<DataFault>> {
     let Value::Object(mut map) = event else {
-        return Err(vec![fault("", "wrong_type", "must be an object.")]);
+        return Err(vec![not_an_object()]);
     };
     let mut attributes = Attributes { faults: Vec::new() };
     let is_cloud_event = map.contains_key("specversion");
@@ -89,6 +89,9 @@ pub fn parse_binary(attributes: Map<String, Value>, data: Value) -> Result<Envel
 ///
 /// As [`parse`].
 pub fn parse_bus(mut event: Value, id_at: Option<&str>) -> Result<BusEnvelope, Vec<DataFault>> {
+    if !event.is_object() {
+        return Err(vec![not_an_object()]);
+    }
     let account = event["account"].as_str().unwrap_or_default().to_owned();
     let source = event["source"].as_str().unwrap_or_default().to_owned();
     let mut detail = event["detail"].take();
@@ -105,6 +108,10 @@ pub fn parse_bus(mut event: Value, id_at: Option<&str>) -> Result<BusEnvelope, V
         named.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_owned(), value)).collect();
     let attributes = Attributes { faults: Vec::new() };
     Ok(BusEnvelope { envelope: attributes.finish(&map, detail)?, account })
+}
+
+fn not_an_object() -> DataFault {
+    fault("", "wrong_type", "must be an object.")
 }
 
 fn id_text(id: &Value) -> Option<String> {
