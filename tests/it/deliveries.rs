@@ -292,8 +292,15 @@ async fn no_attempt_begins_with_too_little_time_left() {
     let harness = Harness::new();
     let key = harness.accept(|_| ()).await;
     let deadline = harness.deliver.host.now() + policy::MIN_TIME_TO_CLAIM_MS - 1;
-    harness.deliver.deliver(&key, deadline).await.expect_err("the queue delivers it again");
+    harness.deliver.deliver(&key, deadline).await.expect("another invocation sends it");
     assert_eq!((harness.sent_messages(), harness.event_names(&key).await.len()), (0, 1));
+    // A second later, and not only when the timer repairs a lost hint.
+    let hints = harness.queue.take();
+    assert_eq!(hints.iter().map(|(hint, delay)| (&hint.stream, *delay)).collect::<Vec<_>>(), [(&key.stream_id(), 1)]);
+    assert_eq!(harness.wake(&key).await, Some(T0 + 1_000 + policy::REPAIR_DELAY_MS));
+    harness.host.advance(1_000);
+    harness.hint(&key).await;
+    assert_eq!(harness.sent_messages(), 1);
 }
 
 #[tokio::test]

@@ -27,7 +27,8 @@ const MAX_DECISIONS: usize = 8;
 /// If the due time is at most this far ahead, in milliseconds, the hint is sent now with a delay. Otherwise the sweep
 /// sends it.
 const IMMEDIATE_HINT_MS: i64 = 60_000;
-
+/// When the hint of a message comes to another invocation, in milliseconds, if this one has too little time left.
+const NO_TIME_WAIT_MS: i64 = 1_000;
 /// How long a communication waits, in milliseconds, while too much other text is being rendered.
 const BUSY_WAIT_MS: i64 = 1_000;
 
@@ -190,7 +191,8 @@ impl DeliveryRun<'_> {
     ) -> Result<NextStep, DeliverError> {
         let now = self.deliver.host.now();
         if self.deadline.millis_since(now) < policy::MIN_TIME_TO_CLAIM_MS {
-            return Err(DeliverError::NoTime);
+            // A full lease does not fit into this invocation. The hint comes to another one.
+            return Ok(NextStep::Wait(now + NO_TIME_WAIT_MS));
         }
         let request = &communication.request;
         let DeliverHandler { cache, tenant_ports, .. } = self.deliver;

@@ -82,9 +82,6 @@ pub enum DeliverError {
     /// Too much large text is being rendered.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// Not enough time is left for a full lease, so a new invocation must take the hint.
-    #[error("not enough time is left for an attempt")]
-    NoTime,
     #[error("too many conflicts with other workers")]
     Contended,
 }
@@ -101,7 +98,7 @@ impl DeliverError {
             }
             DeliverError::Execute(ExecuteError::StreamFull) => true,
             DeliverError::Fallback(error) => error.is_permanent(),
-            DeliverError::Execute(_) | DeliverError::Busy(_) | DeliverError::NoTime | DeliverError::Contended => false,
+            DeliverError::Execute(_) | DeliverError::Busy(_) | DeliverError::Contended => false,
         }
     }
 }
