@@ -95,9 +95,16 @@ pub enum CollectionsEvent {
     CollectionsEnabled { from: String },
     /// v1. No reminders are sent.
     CollectionsDisabled {},
+    /// v1. This backfill, and no other of its mode, may be confirmed.
+    BackfillClaimed { mode: Mode, backfill: String },
 }
 
-event_family!(CollectionsEvent { CollectionSettingsChanged: 1, CollectionsEnabled: 1, CollectionsDisabled: 1 });
+event_family!(CollectionsEvent {
+    CollectionSettingsChanged: 1,
+    CollectionsEnabled: 1,
+    CollectionsDisabled: 1,
+    BackfillClaimed: 1,
+});
 
 /// What one customer has agreed about reminders. Each customer with such an agreement has a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{CommunicationId, Mode, Recipient, Timestamp, event_family};
+use crate::{ActOutcome, Channel, CommunicationId, Mode, Recipient, Timestamp, event_family};
 
 /// Names an invoice as the system that issued it does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct FactSource {
     /// The business event that told it, or the request.
     pub event: String,
     pub occurred_at: Timestamp,
-    /// The source's revision of the invoice, if its mapping orders facts by it.
+    /// The source's revision of the invoice, which decides between facts of the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
 }
@@ -179,8 +179,10 @@ pub enum InvoiceEvent {
         link: Option<String>,
         source: FactSource,
     },
-    /// v1. A payment was refunded or failed, in whole or in part.
+    /// v1. A payment was refunded, in whole or in part.
     PaymentReversed { refund: String, payment: String, amount: i64, source: FactSource },
+    /// v1. A payment failed. If it was recorded, it counts nothing from then on, unless it is recorded again later.
+    PaymentFailed { payment: String, source: FactSource },
     /// v1. The invoice is void.
     InvoiceVoided { source: FactSource },
     /// v1. It is no longer expected to be paid.
@@ -214,6 +216,17 @@ pub enum InvoiceEvent {
     CollectionRestarted { round: u32, by: String },
     /// v1. The invoice was sent to the customer.
     InvoiceSent { communication: CommunicationId, how: InvoiceSending },
+    /// v1. A person asked for it to be sent, and a document must be printed first.
+    InvoiceSendingRequested {
+        /// The id of the request, derived from its idempotency key.
+        request: String,
+        /// `None` means those of the customer and the automation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<Channel>,
+        by: String,
+    },
+    /// v1. What became of the request.
+    InvoiceSendingEnded { request: String, acts: Vec<ActOutcome> },
     /// v1. A link to pay it was created, the newest one. `number` counts its links, from 1.
     PaymentLinkAdded { link: String, number: u32 },
     /// v1. A step of the ladder is due on this day, and joins a notice.
@@ -244,6 +257,7 @@ event_family!(InvoiceEvent {
     BalanceStated: 1,
     PaymentRecorded: 1,
     PaymentReversed: 1,
+    PaymentFailed: 1,
     InvoiceVoided: 1,
     InvoiceWrittenOff: 1,
     InvoiceReinstated: 1,
@@ -256,6 +270,8 @@ event_family!(InvoiceEvent {
     CollectionEnded: 1,
     CollectionRestarted: 1,
     InvoiceSent: 1,
+    InvoiceSendingRequested: 1,
+    InvoiceSendingEnded: 1,
     PaymentLinkAdded: 1,
     ReminderStepTriggered: 1,
     ReminderStepIssued: 1,

@@ -7,10 +7,13 @@ use application::collections::{
     BackfillError, FoundBackfill, NewBackfill, Preview, change, confirm, disable, get, preview, status, stop,
 };
 use application::kinds::row_of;
+use domain::aggregate::AggregateKey;
 use domain::collect::parse_day;
 use domain::invoice::{InvoiceState, StepOutcome, key_of};
 use domain::ports::{MAX_ROWS_PER_TRANSACTION, Principal, ProjectedRow, ViewScope};
-use events::{BackfillEndReason, BackfillSteps, Channel, CollectionCause, CollectionSettings, Mode};
+use events::{
+    BackfillEndReason, BackfillSteps, Channel, CollectionCause, CollectionSettings, Mode, Recipient, RecipientType,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::harness::tenant;
@@ -216,6 +219,44 @@ async fn a_preview_is_confirmed_with_its_own_number_in_time_and_as_things_were()
     assert!(!preview.is_enabled);
     let off = confirm(app, &caller(), new(&preview, BackfillSteps::Current, 200)).await;
     assert!(matches!(off, Err(BackfillError::CollectionsOff)));
+}
+
+#[tokio::test]
+async fn two_backfills_that_are_confirmed_in_the_same_instant_do_not_both_begin() {
+    let collections = old_invoices().await;
+    let (first, second) = (previewed(&collections, "2025-12-15").await, previewed(&collections, "2025-12-15").await);
+    let app = &collections.0.app;
+    let confirm = async |preview: &Preview| confirm(app, &caller(), new(preview, BackfillSteps::Current, 3)).await;
+    let (one, other) = futures_util::future::join(confirm(&first), confirm(&second)).await;
+    let found = [&one, &other].into_iter().filter_map(|result| result.as_ref().ok()).collect::<Vec<_>>();
+    let [begun] = found.as_slice() else { panic!("{} have begun", found.len()) };
+    let refused = if one.is_ok() { other.as_ref().err() } else { one.as_ref().err() };
+    assert!(matches!(refused, Some(BackfillError::UnderWay(id)) if *id == begun.id), "{refused:?}");
+
+    // Other systems hear of it.
+    stop(app, &caller(), &begun.id).await.expect("stopped");
+    let id = domain::collect::backfill_key(&tenant(), &begun.id).stream_id();
+    let stream = app.store.read(&id).await.expect("a stream");
+    let events = application::kinds::public_events(&*app.store, &id, stream, 0).await.expect("events");
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.subject.kind, event.mode)).collect();
+    let of = |what| (what, "backfill", Some(Mode::Live));
+    assert_eq!(kinds, [of("collections.backfill_confirmed"), of("collections.backfill_ended")]);
+    assert_eq!((&events[0].data["invoices"], &events[1].data["reason"]), (&json!(7), &json!("stopped")));
+}
+
+#[tokio::test]
+async fn an_export_says_that_there_are_older_invoices() {
+    let collections = Collections::new().await;
+    for n in 0..5 {
+        collections.issue(&n.to_string(), "c1", 1_000, "2027-01-20").await;
+    }
+    project(&collections).await;
+    let customer = Recipient { kind: RecipientType::Customer, id: Some("c1".to_owned()) };
+    let app = &collections.0.app;
+    for (most, count, has_more) in [(3, 3, true), (5, 5, false), (9, 5, false)] {
+        let found = application::invoices::of_customer(app, &caller(), &customer, most).await.expect("invoices");
+        assert_eq!((found.invoices.len(), found.has_more), (count, has_more), "{most}");
+    }
 }
 
 #[tokio::test]

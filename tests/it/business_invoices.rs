@@ -87,3 +87,37 @@ async fn a_payment_is_confirmed_with_what_remains_even_if_it_comes_before_its_in
     let (_, again) = acts(&server, "p1-again", "payment.received", payment("p1", "9", "21.00")).await;
     assert_eq!(again, ["payment - done", "payment_confirmation email already_sent"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_failed_counts_nothing_and_is_shown() {
+    let server = TestServer::new().await;
+    let customer = json!({ "id": "5", "name": "Dan", "email": "dan@sim.test" });
+    let (issued, _) = acts(&server, "s5", "sale.created", sale("5", "121.00", customer)).await;
+    let facts = issued.body["acts"].as_array().expect("acts").iter().find(|act| act["act"] == "invoice");
+    let path = format!("/api/invoices/{}", facts.expect("facts")["ref"].as_str().expect("an invoice"));
+    let owed = async || {
+        let shown = server.get(&path).await;
+        (shown.body["owedMinor"].as_i64(), shown.body["failedPayments"].as_array().map_or(0, Vec::len))
+    };
+    let (_, never) = acts(&server, "f1", "payment.failed", json!({ "payment": "p0", "invoice": "5" })).await;
+    assert_eq!((never, owed().await), (vec!["payment_failure - done".to_owned()], (Some(12_100), 1)));
+    let explained = server.get(&format!("{path}/explain")).await;
+    assert!(explained.text("/summary").contains("The payment p0 failed on"), "{}", explained.body);
+    assert!(explained.text("/summary").ends_with("what is owed has not changed."), "{}", explained.body);
+
+    acts(&server, "p5", "payment.received", payment("p1", "5", "121.00")).await;
+    assert_eq!(owed().await, (Some(0), 1));
+    server.advance(60_000).await;
+    let failure = json!({ "payment": "p1", "invoice": "5", "reason": "Account of Dan Marker closed" });
+    acts(&server, "f2", "payment.failed", failure).await;
+    assert_eq!(owed().await, (Some(12_100), 2));
+    let shown = server.get(&path).await;
+    assert!(shown.body["payments"][0]["failedAt"].is_string(), "{}", shown.body);
+    let events = server.get(&format!("{path}/events")).await;
+    assert!(!events.body.to_string().contains("Marker"), "the reason stays in the vault: {}", events.body);
+    let explained = server.get(&format!("{path}/explain")).await;
+    assert!(explained.text("/summary").ends_with("so it counts nothing."), "{}", explained.body);
+
+    let (_, nowhere) = acts(&server, "f3", "payment.failed", json!({ "payment": "p9" })).await;
+    assert_eq!(nowhere, ["payment_failure - no_invoice"]);
+}

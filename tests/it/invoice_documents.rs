@@ -67,6 +67,11 @@ async fn an_invoice_with_lines_is_sent_as_a_pdf_and_erased_with_its_customer() {
     let upload = upload_of(&server, &communication).await.expect("an upload");
     let printed = download(&server, &upload).await;
     assert!(printed.starts_with(b"%PDF-1.7"), "{} bytes", printed.len());
+    let link = format!("{}/t/local/pay/", server.local.url);
+    let has_link = printed.windows(link.len()).any(|part| part == link.as_bytes());
+    assert!(has_link, "the document leads to the page where it can be paid");
+    let invoice = server.get("/api/invoices/7?namespace=erp").await;
+    assert_eq!(invoice.text("/paymentLink/sent/communicationId"), communication, "{}", invoice.body);
     let timeline = server.get(&format!("/api/communications/{communication}/events")).await;
     let hash = application::hash::sha256(&printed);
     assert_eq!(timeline.text("/events/0/data/attachments/0/sha256"), hash);

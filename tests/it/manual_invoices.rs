@@ -62,10 +62,18 @@ async fn a_person_sends_an_invoice_with_the_same_words_and_file() {
 
     let customer = json!({ "customer": { "id": "1", "email": "one@sim.test" } });
     tell(&server, "c1", "customer.changed", customer).await;
-    let sent = post(&server, &path, "k1", json!({})).await;
-    assert_eq!(sent.status, StatusCode::OK, "{}", sent.body);
-    let (communication, note) = (sent.text("/acts/0/ref").to_owned(), &sent.body["acts"][0]["note"]);
-    assert_eq!((sent.id(), note), (id.clone(), &Value::Null));
+    // Its document was never printed, so that this takes a moment.
+    let requested = post(&server, &path, "k1", json!({})).await;
+    assert_eq!(requested.status, StatusCode::ACCEPTED, "{}", requested.body);
+    let planned = (requested.text("/status"), requested.text("/acts/0/channel"), &requested.body["acts"][0]["ref"]);
+    assert_eq!((requested.id(), planned), (id.clone(), ("requested", "email", &Value::Null)));
+    let shown = eventually("the request is carried out", async || {
+        let shown = server.get(&format!("/api/invoices/{id}")).await;
+        (shown.text("/sendings/0/status") == "done").then_some(shown)
+    })
+    .await;
+    let (communication, act) = (shown.text("/sendings/0/acts/0/ref").to_owned(), &shown.body["sendings"][0]["acts"][0]);
+    assert_eq!((&act["note"], shown.text("/sent/how")), (&Value::Null, "manual"), "{}", shown.body);
     server.until_status(&communication, "delivered").await;
     let arrived = &server.inbox("one@sim.test").await[0];
     assert_eq!(arrived["subject"], "Invoice INV-1 from Acme");
@@ -80,18 +88,29 @@ async fn a_person_sends_an_invoice_with_the_same_words_and_file() {
     assert_eq!(server.inbox("one@sim.test").await.len(), 1);
     let by_sms = post(&server, &path, "k2", json!({ "channel": "sms" })).await;
     assert_eq!((by_sms.status, by_sms.text("/acts/0/channel")), (StatusCode::OK, "sms"), "{}", by_sms.body);
+    let text = eventually("the SMS", async || server.inbox("+447700900001").await.first().cloned()).await;
+    assert!(text["body"].to_string().contains("Pay here: http"), "{text}");
+    let link = server.get(&format!("/api/invoices/{id}")).await;
+    assert_eq!(link.text("/paymentLink/sent/channel"), "sms", "{}", link.body);
+    // The file is there now, so that another email leaves at once, with the same file.
+    let at_once = post(&server, &path, "k5", json!({ "channel": "email" })).await;
+    assert_eq!((at_once.status, at_once.text("/status")), (StatusCode::OK, "sent"), "{}", at_once.body);
+    let file = async |id: &str| server.communication(id).await.body["attachments"][0]["attachmentId"].clone();
+    let printed = file(&communication).await;
+    assert_eq!((printed.is_string(), file(at_once.text("/acts/0/ref")).await), (true, printed.clone()));
 
     let events = server.get(&format!("/api/invoices/{id}/events")).await;
     let sent = events.body["events"].as_array().expect("events").iter().filter(|event| event["type"] == "InvoiceSent");
     let how: Vec<&Value> = sent.map(|event| &event["data"]["how"]).collect();
-    assert_eq!(how, [&json!("manual"), &json!("manual")], "{}", events.body);
+    assert_eq!(how, [&json!("manual"), &json!("manual"), &json!("manual")], "{}", events.body);
     let shown = server.communication(&communication).await;
     assert_eq!((shown.text("/source"), shown.text("/type")), ("api", "invoice"));
 
     // After 30 days the event's data is gone, and with it the lines. The file that was printed is still there.
     server.advance(31 * DAY_MS as u32).await;
-    let later = post(&server, &path, "k3", json!({})).await;
-    assert_eq!(later.text("/acts/0/note"), "no_document", "{}", later.body);
+    let later = post(&server, &path, "k3", json!({ "channel": "email" })).await;
+    assert_eq!((later.status, &later.body["acts"][0]["note"]), (StatusCode::OK, &Value::Null), "{}", later.body);
+    assert_eq!(file(later.text("/acts/0/ref")).await, printed);
     tell(&server, "void", "ar_invoice.voided", json!({ "invoice": "1" })).await;
     assert_eq!(error(&post(&server, &path, "k4", json!({})).await), (409, "voided"));
     assert_eq!(server.post("/api/invoices/inv_00000000000000000000000000000000/send", json!({})).await.status, 404);
@@ -173,6 +192,9 @@ async fn a_payment_cancels_the_channel_that_would_follow() {
     })
     .await;
     server.until_status(&communication, "delivered").await;
+    let link = server.get(&format!("/api/invoices/{id}")).await;
+    let sent = (link.text("/paymentLink/sent/channel"), link.text("/paymentLink/sent/communicationId"));
+    assert_eq!(sent, ("email", communication.as_str()), "{}", link.body);
     let events = server.events(&communication).await;
     assert!(!events.iter().any(|event| event == "CancellationRequested"), "{events:?}");
     let payment = json!({

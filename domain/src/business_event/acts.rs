@@ -70,7 +70,11 @@ pub enum InvoiceFacts {
     State { invoice: String, change: InvoiceChange, reason: Option<String>, revision: Option<u64> },
     Paid { invoice: String, amount: i64, payment: Box<PaymentData> },
     Reversed { invoice: String, amount: i64, payment: Box<PaymentData>, refund: String },
+    Failed { invoice: String, payment: String },
 }
+
+/// The act of a payment that failed.
+pub(super) const PAYMENT_FAILURE: &str = "payment_failure";
 
 impl InvoiceFacts {
     /// The act's name in its outcome.
@@ -82,6 +86,7 @@ impl InvoiceFacts {
             InvoiceFacts::State { .. } => "invoice_state",
             InvoiceFacts::Paid { .. } => "payment",
             InvoiceFacts::Reversed { .. } => "refund",
+            InvoiceFacts::Failed { .. } => PAYMENT_FAILURE,
         }
     }
 }

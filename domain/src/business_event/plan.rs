@@ -3,7 +3,7 @@
 use events::{Channel, EntityRef, MessageType, RecipientType};
 use serde_json::json;
 
-use super::acts::{Act, InvoiceFacts, Known, KnownPerson, PersonAct, SendAct, missing};
+use super::acts::{Act, InvoiceFacts, Known, KnownPerson, PAYMENT_FAILURE, PersonAct, SendAct, missing};
 use super::bills;
 use super::data::{EventData, InvitationData, InvoiceData, LowStockData, PaymentData, StockItem};
 use super::person::Contact;
@@ -59,7 +59,12 @@ pub fn plan(data: &EventData, known: &Known<'_>) -> Vec<Act> {
             };
             payment.allocations.clone().into_iter().map(reversed).map(|fact| Act::Facts(Box::new(fact))).collect()
         }
-        EventData::PaymentFailed { .. } => Vec::new(),
+        EventData::PaymentFailed { payment, invoice: Some(invoice), .. } => {
+            facts(InvoiceFacts::Failed { invoice, payment })
+        }
+        EventData::PaymentFailed { invoice: None, .. } => {
+            vec![Act::Skip { act: PAYMENT_FAILURE, recipient: None, channel: None, reason: "no_invoice".to_owned() }]
+        }
         EventData::PaymentLinkRequested(request) => vec![Act::Link(request)],
         EventData::UserInvited(invitation) => vec![invite(&invitation, known)],
         EventData::LowStock(stock) => alert(&stock, known),

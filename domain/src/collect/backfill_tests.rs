@@ -1,7 +1,10 @@
 use events::{BackfillEndReason, BackfillPlan, BackfillSteps, CollectionCause, Mode};
 
 use super::tests::{Case, at, case};
-use super::{BackfillCommand, BackfillRejection, BackfillState, RestReason, Start, bucket_of, differs, start};
+use super::{
+    BackfillCommand, BackfillRejection, BackfillState, CollectionsState, RestReason, SettingsCommand,
+    SettingsRejection, Start, bucket_of, differs, start,
+};
 use crate::aggregate::Aggregate;
 use crate::invoice::tests::{after_at, issued, record};
 use crate::invoice::{Hold, InvoiceState};
@@ -119,4 +122,19 @@ fn a_number_may_differ_by_five_percent() {
     }
     let buckets = [1, 6, 7, 29, 30, 89, 90, 364, 365, 4_000].map(bucket_of);
     assert_eq!(buckets, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
+}
+
+#[test]
+fn one_backfill_of_a_mode_can_be_confirmed_at_a_time() {
+    let claim = |mode, backfill: &str, over: Option<&str>| SettingsCommand::ClaimBackfill {
+        mode,
+        backfill: backfill.to_owned(),
+        over: over.map(str::to_owned),
+    };
+    let claimed = after_at(CollectionsState::default(), claim(Mode::Live, "bkf_1", None), at("2026-11-02T08:00"));
+    assert_eq!(claimed.decide(claim(Mode::Live, "bkf_1", None)), Ok(Vec::new()));
+    let refused = Err(SettingsRejection::BackfillClaimed("bkf_1".to_owned()));
+    assert_eq!(claimed.decide(claim(Mode::Live, "bkf_2", None)), refused);
+    assert!(claimed.decide(claim(Mode::Live, "bkf_2", Some("bkf_1"))).is_ok_and(|events| events.len() == 1));
+    assert!(claimed.decide(claim(Mode::Test, "bkf_2", None)).is_ok_and(|events| events.len() == 1));
 }

@@ -253,6 +253,11 @@ pub fn explain(
 ) -> Explanation {
     let case = Case { invoice, collections, settings, debtor };
     let next = next(invoice, collections, settings, debtor, now);
-    let (summary, code, next_at) = case.summary(&next);
+    let (mut summary, code, next_at) = case.summary(&next);
+    if let Some((id, at)) = invoice.facts.failed_payments().max_by_key(|(_, at)| *at) {
+        let recorded = invoice.facts.payments().any(|(payment, _)| payment == id);
+        let counts = if recorded { "it counts nothing" } else { "what is owed has not changed" };
+        summary = format!("{summary} The payment {id} failed on {}, so {counts}.", time(at));
+    }
     Explanation { summary, inputs: case.inputs(&code), code, next_at, steps: case.steps(&next, now) }
 }

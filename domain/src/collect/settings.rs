@@ -1,7 +1,9 @@
 //! A tenant's settings of collections.
 
+use std::collections::BTreeMap;
+
 use events::{
-    Channel, CollectionSettings, CollectionsEvent, FallbackCondition, LadderStep, NoticeGrouping, RecordedEvent,
+    Channel, CollectionSettings, CollectionsEvent, FallbackCondition, LadderStep, Mode, NoticeGrouping, RecordedEvent,
     StepMode, StreamKind, Weekday,
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,8 @@ pub struct CollectionsState {
     pub revision: u32,
     /// The earliest due day that is taken up. `None` if collections are off, as they are at first.
     pub enabled_from: Option<String>,
+    /// The backfill of each mode that may be confirmed, or was confirmed last.
+    pub backfills: BTreeMap<Mode, String>,
 }
 
 impl CollectionsState {
@@ -74,18 +78,28 @@ pub enum Command {
         from: String,
     },
     Disable,
+    /// Claims the right to confirm a backfill: a mode has one at a time.
+    ClaimBackfill {
+        mode: Mode,
+        backfill: String,
+        /// The one that has the claim, and is known to be over or not confirmed.
+        over: Option<String>,
+    },
 }
 
 /// Why a command is rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     #[error("the settings have changed: the newest revision is {0}")]
     Changed(u32),
+    #[error("the backfill {0} was first")]
+    BackfillClaimed(String),
 }
 
 impl Aggregate for CollectionsState {
     const KIND: StreamKind = StreamKind::COLLECTIONS;
     const ERASURE: Erasure = Erasure::NoPersonalData;
+    const SNAPSHOT_VERSION: u16 = 2;
 
     type Event = CollectionsEvent;
     type Command = Command;
@@ -105,6 +119,11 @@ impl Aggregate for CollectionsState {
             Command::Enable { from } => Ok(vec![CollectionsEvent::CollectionsEnabled { from }]),
             Command::Disable if self.enabled_from.is_none() => Ok(Vec::new()),
             Command::Disable => Ok(vec![CollectionsEvent::CollectionsDisabled {}]),
+            Command::ClaimBackfill { mode, backfill, over } => match self.backfills.get(&mode) {
+                Some(claimed) if *claimed == backfill => Ok(Vec::new()),
+                Some(claimed) if over.as_ref() != Some(claimed) => Err(Rejection::BackfillClaimed(claimed.clone())),
+                Some(_) | None => Ok(vec![CollectionsEvent::BackfillClaimed { mode, backfill }]),
+            },
         }
     }
 
@@ -116,12 +135,15 @@ impl Aggregate for CollectionsState {
             }
             CollectionsEvent::CollectionsEnabled { from } => self.enabled_from = Some(from),
             CollectionsEvent::CollectionsDisabled {} => self.enabled_from = None,
+            CollectionsEvent::BackfillClaimed { mode, backfill } => {
+                self.backfills.insert(mode, backfill);
+            }
         }
         self
     }
 
     fn is_optional(command: &Command) -> bool {
-        matches!(command, Command::Change { .. } | Command::Enable { .. })
+        matches!(command, Command::Change { .. } | Command::Enable { .. } | Command::ClaimBackfill { .. })
     }
 
     fn is_listed(&self) -> bool {

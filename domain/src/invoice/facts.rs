@@ -7,14 +7,15 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What decides between two facts about the same thing: the source's revision or its time, and then the event's id.
+/// What decides between two facts about the same thing: when they happened, then the source's revision, then the event's
+/// id. A revision only decides between facts of one time, because statements, payments and what people decide have none
+/// and could not be compared with facts that have one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FactOrder(i64, String);
+pub struct FactOrder(Timestamp, Option<u64>, String);
 
 impl From<&FactSource> for FactOrder {
     fn from(source: &FactSource) -> FactOrder {
-        let revision = source.revision.and_then(|revision| i64::try_from(revision).ok());
-        FactOrder(revision.unwrap_or(source.occurred_at.0), source.event.clone())
+        FactOrder(source.occurred_at, source.revision, source.event.clone())
     }
 }
 
@@ -45,6 +46,17 @@ impl<T> Register<T> {
     pub fn get(&self) -> Option<&T> {
         self.0.as_ref().map(|(_, value)| value)
     }
+
+    /// Whether its fact applies after that of another register.
+    fn is_after<U>(&self, other: &Register<U>) -> bool {
+        let order = |register: Option<&FactOrder>| register.cloned();
+        order(other.0.as_ref().map(|(order, _)| order)) < order(self.0.as_ref().map(|(order, _)| order))
+    }
+
+    /// When its fact happened.
+    fn occurred_at(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|(FactOrder(at, ..), _)| *at)
+    }
 }
 
 /// A payment for the invoice.
@@ -58,7 +70,7 @@ pub struct Payment {
     occurred_at: Timestamp,
 }
 
-/// A payment that was refunded or failed.
+/// A payment that was refunded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reversal {
     pub payment: String,
@@ -95,6 +107,8 @@ pub struct Facts {
     is_disputed: Register<bool>,
     payments: BTreeMap<String, Register<Payment>>,
     reversals: BTreeMap<String, Register<Reversal>>,
+    /// The payments that failed, recorded or not.
+    failures: BTreeMap<String, Register<()>>,
 }
 
 /// Why nothing is expected to be paid.
@@ -139,6 +153,9 @@ impl Facts {
                 let reversal = Reversal { payment, amount: *amount, occurred_at };
                 self.reversals.entry(refund.clone()).or_default().set(source, reversal);
             }
+            InvoiceEvent::PaymentFailed { payment, source } => {
+                self.failures.entry(payment.clone()).or_default().set(source, ());
+            }
             InvoiceEvent::InvoiceVoided { source } => self.ended.set(source, Some(Ended::Voided)),
             InvoiceEvent::InvoiceWrittenOff { source } => self.ended.set(source, Some(Ended::WrittenOff)),
             InvoiceEvent::InvoiceReinstated { source } => self.ended.set(source, None),
@@ -153,6 +170,8 @@ impl Facts {
             | InvoiceEvent::CollectionEnded { .. }
             | InvoiceEvent::CollectionRestarted { .. }
             | InvoiceEvent::InvoiceSent { .. }
+            | InvoiceEvent::InvoiceSendingRequested { .. }
+            | InvoiceEvent::InvoiceSendingEnded { .. }
             | InvoiceEvent::PaymentLinkAdded { .. }
             | InvoiceEvent::ReminderStepTriggered { .. }
             | InvoiceEvent::ReminderStepIssued { .. }
@@ -240,9 +259,28 @@ impl Facts {
         self.balance.get().map(|stated| stated.at)
     }
 
-    /// The number of payments and reversals.
+    /// The number of payments, reversals and failures.
     pub(super) fn entries(&self) -> usize {
-        self.payments.len() + self.reversals.len()
+        self.payments.len() + self.reversals.len() + self.failures.len()
+    }
+
+    /// The payments that failed and were not recorded again later, by their ids, and when they failed.
+    pub fn failed_payments(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.failures.keys().filter_map(|id| Some((id.as_str(), self.failed_at(id)?)))
+    }
+
+    /// When a payment failed. `None` if it has not, or was recorded again later.
+    pub fn failed_at(&self, payment: &str) -> Option<Timestamp> {
+        let failure = self.failures.get(payment)?;
+        let is_recorded_later = self.payments.get(payment).is_some_and(|payment| payment.is_after(failure));
+        failure.occurred_at().filter(|_| !is_recorded_later)
+    }
+
+    /// The document of what the invoice says now. `None` if it has changed since the document was made.
+    pub fn current_document(&self) -> Option<&InvoiceDocument> {
+        let made = self.document.occurred_at()?;
+        let said = [self.number.occurred_at(), self.total.occurred_at(), self.currency.occurred_at()];
+        self.document.get().filter(|_| said.into_iter().flatten().all(|said| said <= made))
     }
 
     fn reversals(&self) -> impl Iterator<Item = &Reversal> {
@@ -255,6 +293,12 @@ impl Facts {
         currency.is_some_and(|currency| self.payments().any(|(_, payment)| payment.currency != *currency))
     }
 
+    /// What is left of a payment after its refunds, which a failure takes back.
+    fn left_of(&self, id: &str, payment: &Payment) -> i64 {
+        let refunds = self.reversals().filter(|reversal| reversal.payment == id);
+        refunds.fold(payment.amount, |left, refund| left.saturating_sub(refund.amount)).max(0)
+    }
+
     /// The amounts. `None` before the invoice is issued.
     pub fn amounts(&self) -> Option<Amounts> {
         let total = self.total.get().copied().filter(|_| self.is_issued)?;
@@ -265,8 +309,11 @@ impl Facts {
             let paid = self.payments().filter(|(_, payment)| counts(payment) && is_later(payment.occurred_at));
             let reversed = self.reversals().filter(|reversal| is_later(reversal.occurred_at));
             let reversed = reversed.filter(|reversal| !is_foreign(&reversal.payment));
+            let failed =
+                self.payments().filter(|(id, payment)| counts(payment) && self.failed_at(id).is_some_and(is_later));
             let paid = paid.fold(0_i64, |sum, (_, payment)| sum.saturating_add(payment.amount));
-            reversed.fold(paid, |sum, reversal| sum.saturating_sub(reversal.amount))
+            let net = reversed.fold(paid, |sum, reversal| sum.saturating_sub(reversal.amount));
+            failed.fold(net, |sum, (id, payment)| sum.saturating_sub(self.left_of(id, payment)))
         };
         let paid = net_since(None);
         let by_payments = total.saturating_sub(paid).max(0);

@@ -1,7 +1,9 @@
 //! An invoice of another system: the facts about it, and what was decided about its reminders.
 
+mod command;
 mod facts;
 mod hold;
+mod sending;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;
@@ -16,14 +18,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, AggregateId, Erasure};
 
+pub use command::{Command, Rejection};
 pub use facts::{Amounts, Ended, Facts, Payment};
 pub use hold::Hold;
+pub use sending::{MAX_WAITING, SendingRequest, Sendings, request_id};
 pub use view::{
     InvoiceFilter, InvoiceRow, InvoiceStage, LastStep, collected_by_due, customer_range, idle_by_due, idle_range,
     source_range,
 };
 
-/// Maximum number of payments and reversals of one invoice.
+/// Maximum number of payments, reversals and failures of one invoice.
 pub const MAX_PAYMENTS: usize = 500;
 /// Maximum number of times that the ladder of one invoice begins again.
 pub const MAX_ROUNDS: u32 = 20;
@@ -116,102 +120,13 @@ pub struct InvoiceState {
     pub round: u32,
     pub steps: Vec<StepRecord>,
     pub sent: Option<(CommunicationId, InvoiceSending)>,
+    /// What people asked for and could not be sent at once.
+    pub sendings: Sendings,
     /// The newest link to pay it.
     pub link: Option<NewestLink>,
     /// The payments that followed a notice, by their ids.
     pub attributed: BTreeMap<String, Attribution>,
     pub is_erased: bool,
-}
-
-/// A command to an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Records facts. What is known already is left out.
-    Record {
-        reference: InvoiceRef,
-        facts: Vec<InvoiceEvent>,
-        /// The earliest due day that collections take up by themselves. `None` if collections are off.
-        collect_from: Option<String>,
-    },
-    Pause {
-        until: Option<String>,
-        by: String,
-    },
-    Resume {
-        by: String,
-    },
-    Promise {
-        on: String,
-        amount: Option<i64>,
-        by: String,
-    },
-    /// The ladder begins again, also for an invoice whose reminders have not begun.
-    Restart {
-        /// The earliest due day that collections take up by themselves.
-        from: String,
-        by: String,
-    },
-    BeginCollection {
-        from: String,
-        cause: CollectionCause,
-    },
-    EndCollection(CollectionEndReason),
-    RecordSending {
-        communication: CommunicationId,
-        how: InvoiceSending,
-    },
-    AddLink(NewestLink),
-    Trigger {
-        step: String,
-        day: String,
-        notice: String,
-    },
-    Issue {
-        round: u32,
-        step: String,
-        notice: String,
-        communications: Vec<CommunicationId>,
-    },
-    Skip {
-        round: u32,
-        step: String,
-        reason: StepSkipReason,
-    },
-    Postpone {
-        round: u32,
-        step: String,
-        until: String,
-        reason: StepPostponeReason,
-    },
-    Attribute {
-        payment: String,
-        communication: CommunicationId,
-        step: String,
-        after_ms: i64,
-        cost_micros: Option<i64>,
-    },
-    Erase {
-        by: String,
-    },
-}
-
-/// Why a command is rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    #[error("there is no such invoice")]
-    Unknown,
-    #[error("an invoice cannot have more than {MAX_PAYMENTS} payments")]
-    TooManyPayments,
-    #[error("the ladder of an invoice cannot begin more than {MAX_ROUNDS} times")]
-    TooManyRounds,
-    #[error("nothing is owed that can be collected")]
-    NotCollectible,
-    #[error("this step was done")]
-    StepDone,
-    #[error("a step of the ladder is under way; try again in a minute")]
-    StepUnderWay,
-    #[error("the customer's data was erased")]
-    Erased,
 }
 
 impl InvoiceState {
@@ -259,6 +174,17 @@ impl InvoiceState {
     /// Whether there are no reminders until a person resumes them.
     pub fn is_held(&self) -> bool {
         matches!(self.hold, Some(Hold::Paused { until: None }))
+    }
+
+    /// Whether its reminders have begun and go on.
+    fn is_collected(&self) -> bool {
+        let goes_on = self.collection.is_some() && self.is_collectible() && !self.is_held();
+        goes_on || self.triggered().is_some()
+    }
+
+    /// Whether a request to send it waits.
+    fn is_sending(&self) -> bool {
+        self.sendings.waiting().next().is_some()
     }
 
     fn is_new_round(&self) -> bool {
@@ -328,7 +254,7 @@ impl Aggregate for InvoiceState {
     const KIND: StreamKind = StreamKind::INVOICE;
     const ERASURE: Erasure = Erasure::NoPersonalData;
     const ROLL_OVER_BYTES: usize = 8 * 1024;
-    const SNAPSHOT_VERSION: u16 = 2;
+    const SNAPSHOT_VERSION: u16 = 3;
 
     type Event = InvoiceEvent;
     type Command = Command;
@@ -342,10 +268,14 @@ impl Aggregate for InvoiceState {
             let is_known = self.reference.is_some() && !self.is_erased;
             return Ok(is_known.then_some(InvoiceEvent::InvoiceErased { by }).into_iter().collect());
         }
+        if let Command::EndSending { request, acts } = command {
+            let waits = self.sendings.get(&request).is_some_and(|known| known.acts.is_none());
+            return Ok(waits.then_some(InvoiceEvent::InvoiceSendingEnded { request, acts }).into_iter().collect());
+        }
         self.known()?;
         let round = self.round;
         match command {
-            Command::Record { .. } | Command::Erase { .. } => Ok(Vec::new()),
+            Command::Record { .. } | Command::Erase { .. } | Command::EndSending { .. } => Ok(Vec::new()),
             Command::Pause { until, .. } if self.hold == Some(Hold::Paused { until: until.clone() }) => Ok(Vec::new()),
             Command::Pause { until, by } => Ok(vec![InvoiceEvent::CollectionPaused { until, by }]),
             Command::Resume { .. } if self.hold.is_none() => Ok(Vec::new()),
@@ -370,6 +300,12 @@ impl Aggregate for InvoiceState {
                 let sent = InvoiceEvent::InvoiceSent { communication, how };
                 Ok((!is_known).then_some(sent).into_iter().collect())
             }
+            Command::RequestSending { request, channel, by } => match self.sendings.get(&request) {
+                Some(known) if known.channel == channel => Ok(Vec::new()),
+                Some(_) => Err(Rejection::KeyReused),
+                None if MAX_WAITING <= self.sendings.waiting().count() => Err(Rejection::TooManySendings),
+                None => Ok(vec![InvoiceEvent::InvoiceSendingRequested { request, channel, by }]),
+            },
             Command::AddLink(NewestLink { id, number }) => {
                 let is_known = self.link.as_ref().is_some_and(|newest| number <= newest.number);
                 let added = InvoiceEvent::PaymentLinkAdded { link: id, number };
@@ -423,6 +359,17 @@ impl Aggregate for InvoiceState {
             }
             InvoiceEvent::CollectionRestarted { round, .. } => self.round = round,
             InvoiceEvent::InvoiceSent { communication, how } => self.sent = Some((communication, how)),
+            InvoiceEvent::InvoiceSendingRequested { request, channel, by } => {
+                self.sendings.add(SendingRequest {
+                    id: request,
+                    channel,
+                    by,
+                    actor: record.meta.actor.clone(),
+                    at,
+                    acts: None,
+                });
+            }
+            InvoiceEvent::InvoiceSendingEnded { request, acts } => self.sendings.end(&request, acts),
             InvoiceEvent::PaymentLinkAdded { link, number } => self.link = Some(NewestLink { id: link, number }),
             InvoiceEvent::ReminderStepTriggered { round, step, day, notice } => {
                 self.set_step(round, step, StepOutcome::Triggered { notice, day }, at);
@@ -441,12 +388,16 @@ impl Aggregate for InvoiceState {
             InvoiceEvent::PaymentAttributed { payment, communication, step, after_ms, .. } => {
                 self.attributed.insert(payment, Attribution { communication, step, after_ms });
             }
-            InvoiceEvent::InvoiceErased { .. } => self.is_erased = true,
+            InvoiceEvent::InvoiceErased { .. } => {
+                self.is_erased = true;
+                self.sendings.clear();
+            }
             InvoiceEvent::InvoiceIssued { .. }
             | InvoiceEvent::InvoiceChanged { .. }
             | InvoiceEvent::BalanceStated { .. }
             | InvoiceEvent::PaymentRecorded { .. }
             | InvoiceEvent::PaymentReversed { .. }
+            | InvoiceEvent::PaymentFailed { .. }
             | InvoiceEvent::InvoiceVoided { .. }
             | InvoiceEvent::InvoiceWrittenOff { .. }
             | InvoiceEvent::InvoiceReinstated { .. }
@@ -463,11 +414,13 @@ impl Aggregate for InvoiceState {
             | Command::Promise { .. }
             | Command::Restart { .. }
             | Command::BeginCollection { .. }
+            | Command::RequestSending { .. }
             | Command::AddLink(_)
             | Command::Attribute { .. } => true,
             Command::Resume { .. }
             | Command::EndCollection(_)
             | Command::RecordSending { .. }
+            | Command::EndSending { .. }
             | Command::Trigger { .. }
             | Command::Issue { .. }
             | Command::Skip { .. }
@@ -479,16 +432,15 @@ impl Aggregate for InvoiceState {
     /// The timer of an invoice is a hint to decide again. When there is nothing to do yet, the handler moves it to the
     /// next time at which there may be.
     fn wake(&self, now: Timestamp, _: Option<Timestamp>) -> Option<Timestamp> {
-        match (self.is_complete(), self.triggered()) {
-            (true, _) => None,
-            (false, Some(_)) => Some(now + JOIN_MS),
-            (false, None) => Some(now),
+        match (self.is_complete(), self.is_sending(), self.triggered()) {
+            (true, ..) => None,
+            (false, false, Some(_)) => Some(now + JOIN_MS),
+            (false, ..) => Some(now),
         }
     }
 
     /// A step that was triggered must end, even if the invoice was paid meanwhile.
     fn is_complete(&self) -> bool {
-        let is_collected = self.collection.is_some() && self.is_collectible() && !self.is_held();
-        !is_collected && self.triggered().is_none()
+        !self.is_collected() && !self.is_sending()
     }
 }

@@ -9,7 +9,7 @@ use events::{
 use serde::{Deserialize, Serialize};
 
 use super::{Ended, Hold, InvoiceState, StepOutcome};
-use crate::aggregate::{Aggregate, fold};
+use crate::aggregate::fold;
 use crate::ports::{RowIndex, RowRange, ViewRow, time_prefix};
 use crate::projection::Projection;
 use crate::stats::Counters;
@@ -148,7 +148,8 @@ impl Outcome {
         }
         let attributed = state.facts.payments().filter_map(|(id, payment)| {
             let currency = state.facts.currency();
-            let is_counted = currency.is_none_or(|currency| currency == payment.currency);
+            let is_own = currency.is_none_or(|currency| currency == payment.currency);
+            let is_counted = is_own && state.facts.failed_at(id).is_none();
             let attribution = state.attributed.get(id).filter(|_| is_counted)?;
             Some((attribution.after_ms, payment.amount))
         });
@@ -211,7 +212,7 @@ impl InvoiceRow {
             due_on: terms.due_on,
             last_step,
             is_idle: state.is_idle(),
-            is_collected: !state.is_complete(),
+            is_collected: state.is_collected(),
             outcome: Outcome::of(state),
             first_seen_at: state.first_seen_at?,
             updated_at,

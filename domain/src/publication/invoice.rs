@@ -32,6 +32,7 @@ impl Publication for InvoiceState {
             | InvoiceEvent::BalanceStated { .. }
             | InvoiceEvent::PaymentRecorded { .. }
             | InvoiceEvent::PaymentReversed { .. }
+            | InvoiceEvent::PaymentFailed { .. }
             | InvoiceEvent::InvoiceVoided { .. }
             | InvoiceEvent::InvoiceWrittenOff { .. }
             | InvoiceEvent::InvoiceReinstated { .. }
@@ -44,6 +45,8 @@ impl Publication for InvoiceState {
             | InvoiceEvent::CollectionEnded { .. }
             | InvoiceEvent::CollectionRestarted { .. }
             | InvoiceEvent::InvoiceSent { .. }
+            | InvoiceEvent::InvoiceSendingRequested { .. }
+            | InvoiceEvent::InvoiceSendingEnded { .. }
             | InvoiceEvent::PaymentLinkAdded { .. }
             | InvoiceEvent::ReminderStepTriggered { .. }
             | InvoiceEvent::ReminderStepPostponed { .. }

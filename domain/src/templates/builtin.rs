@@ -154,8 +154,8 @@ const SMS: [[SystemTemplate; 2]; 7] = [
         "sms",
         Invoice,
         "Invoice SMS",
-        "{{businessName}}: {{customerName}}, your invoice {{invoiceNumber}} of {{currency amount currency}} is ready.{{#if shortLink}} {{shortLink}}{{/if}}",
-        "{{businessName}}: {{customerName}}, su factura {{invoiceNumber}} de {{currency amount currency}} esta lista.{{#if shortLink}} {{shortLink}}{{/if}}"
+        "{{businessName}}: {{customerName}}, your invoice {{invoiceNumber}} of {{currency amount currency}} is ready.{{#if shortLink}} {{shortLink}}{{else}}{{#if paymentLink}} Pay here: {{paymentLink}}{{/if}}{{/if}}",
+        "{{businessName}}: {{customerName}}, su factura {{invoiceNumber}} de {{currency amount currency}} esta lista.{{#if shortLink}} {{shortLink}}{{else}}{{#if paymentLink}} Pague en: {{paymentLink}}{{/if}}{{/if}}"
     ),
     text!(
         "payment_link",

@@ -71,7 +71,8 @@ pub(crate) async fn export(
         "schedules": schedules.collect::<Vec<Value>>(),
         "person": person,
         "businessEvents": business_events.iter().map(|(id, stored)| json!({ "id": id, "type": stored.kind, "data": stored.data })).collect::<Vec<_>>(),
-        "invoices": page.invoices.iter().filter_map(|(id, loaded)| exported(id, loaded)).collect::<Vec<Value>>(),
+        "invoices": page.invoices.invoices.iter().filter_map(|(id, loaded)| exported(id, loaded)).collect::<Vec<Value>>(),
+        "hasMoreInvoices": page.invoices.has_more,
         "nextCursor": page.next,
     });
     Ok(json(StatusCode::OK, &body))

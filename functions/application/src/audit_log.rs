@@ -252,7 +252,8 @@ async fn events_of(
             let audited = |record| AuditedEvent::Collections(Box::new(record));
             let mut events = events_of_stream::<CollectionsState>(store, &id, &stream, subject, audited).await?;
             let backfills = events_of_kind::<BackfillState>(store, tenant, subject, AuditedEvent::Backfill).await?;
-            events.extend(backfills.into_iter().filter(|(_, entry)| !is_page(entry)));
+            events.extend(backfills);
+            events.retain(|(_, entry)| !is_page(entry));
             Ok(events)
         }
     }
@@ -263,11 +264,16 @@ fn is_missed(entry: &AuditEntry) -> bool {
     matches!(&**event, AuditedEvent::Schedule(record) if matches!(record.event, ScheduleEvent::OccurrencesMissed { .. }))
 }
 
-/// Whether an entry was recorded by a running backfill, and not decided by a caller.
+/// Whether an entry was recorded by a running backfill, or as a part of its confirmation, and not decided by a caller.
 fn is_page(entry: &AuditEntry) -> bool {
     let AuditEntry::Event { event, .. } = entry else { return false };
-    let AuditedEvent::Backfill(record) = &**event else { return false };
-    matches!(record.event, BackfillEvent::BackfillPagePlanned { .. } | BackfillEvent::BackfillPageDone { .. })
+    match &**event {
+        AuditedEvent::Backfill(record) => {
+            matches!(record.event, BackfillEvent::BackfillPagePlanned { .. } | BackfillEvent::BackfillPageDone { .. })
+        }
+        AuditedEvent::Collections(record) => matches!(record.event, CollectionsEvent::BackfillClaimed { .. }),
+        _ => false,
+    }
 }
 
 /// The events of all streams of one kind that the tenant has ever had.

@@ -87,13 +87,13 @@ pub static KINDS: [StreamRules; 18] = [
     StreamRules::new::<BusinessEventState>(Some(project::<BusinessEventState>), Some(business_events::run))
         .shown_at("/api/business-events/{id}/events")
         .published(publish::<BusinessEventState>),
-    StreamRules::new::<InvoiceState>(Some(project::<InvoiceState>), Some(collections::run_invoice))
+    StreamRules::new::<InvoiceState>(Some(project::<InvoiceState>), Some(run_invoice))
         .shown_at("/api/invoices/{id}/events")
         .published(publish::<InvoiceState>),
     StreamRules::new::<CollectionsState>(None, None).published(publish::<CollectionsState>),
     StreamRules::new::<DebtorState>(None, None),
     StreamRules::new::<NoticeState>(None, Some(collections::run_notice)),
-    StreamRules::new::<BackfillState>(None, Some(collections::run_backfill)),
+    StreamRules::new::<BackfillState>(None, Some(collections::run_backfill)).published(publish::<BackfillState>),
     StreamRules::new::<PaymentLinkState>(Some(project::<PaymentLinkState>), None)
         .published(publish::<PaymentLinkState>),
 ];
@@ -166,6 +166,15 @@ pub async fn public_events(
 ) -> Result<Vec<PublicEvent>, StoreError> {
     let Some(publish) = rules_of(id).and_then(|rules| rules.publish) else { return Ok(Vec::new()) };
     publish(id, &lines_of(store, id, stream).await?, after)
+}
+
+/// Carries out what people asked for, and then looks at the reminders of an invoice. Neither waits for the other.
+fn run_invoice<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<(), ProcessError>> {
+    Box::pin(async move {
+        let sent = business_events::run_sendings(app, id).await;
+        collections::run_invoice(app, id).await?;
+        sent
+    })
 }
 
 fn publish<A: Publication>(id: &StreamId, lines: &[String], after: u64) -> Result<Vec<PublicEvent>, StoreError> {

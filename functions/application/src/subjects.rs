@@ -9,7 +9,6 @@ use domain::business_event::Person;
 use domain::communication::Command;
 use domain::communication_view::{CommunicationRow, project};
 use domain::data_subject;
-use domain::invoice::InvoiceState;
 use domain::message::MessageContent;
 use domain::ports::{AddressKey, CommunicationKey, ContentKey, ObjectKey, StoreError};
 use domain::preferences::Preferences;
@@ -26,7 +25,7 @@ use crate::exchanges;
 use crate::execute::{ExecuteError, Loaded, history_of};
 use crate::hash::contact_hash;
 use crate::inbound::{self, InboundContent};
-use crate::invoices;
+use crate::invoices::{self, CustomerInvoices};
 use crate::messages::fallback_content_keys;
 use crate::people::People;
 use crate::schedules::{self, ErasedSchedules, ScheduleError, StoredMessage};
@@ -113,8 +112,8 @@ pub struct SubjectPage {
     pub person: Option<Person>,
     /// The data of these events, with their ids.
     pub business_events: Vec<(String, StoredEvent)>,
-    /// The invoices of a customer, with their ids.
-    pub invoices: Vec<(String, Loaded<InvoiceState>)>,
+    /// The invoices of a customer.
+    pub invoices: CustomerInvoices,
     /// Where the next page begins. `None` means that this is the last page.
     pub next: Option<String>,
 }
@@ -170,7 +169,7 @@ pub async fn export(
         statements::load(&app.tenant_ports, tenant, &subject.name).await?.fill_in_history(&mut page.preference_history);
     }
     if let Identity::Recipient(customer) = &subject.identity {
-        page.invoices = invoices::of_customer(app, caller, customer).await?;
+        page.invoices = invoices::of_customer(app, caller, customer, invoices::MAX_EXPORTED).await?;
     }
     page.schedules = schedules::of_subject(app, caller, &subject.name).await?;
     (page.person, page.business_events) = business_events::of_subject(app, caller, &subject.name).await?;
@@ -193,7 +192,7 @@ pub struct Erased {
 pub struct ErasurePreview {
     /// Messages whose name, address and content would be erased.
     pub messages: usize,
-    /// Whether there are more than one request erases.
+    /// Whether there are more messages than one request erases, or more invoices than are counted.
     pub has_more: bool,
     /// Messages that were received from the address.
     pub inbound: usize,
@@ -246,7 +245,9 @@ pub async fn preview_erasure(
             addresses.insert(address.clone());
         }
         Identity::Recipient(customer) => {
-            preview.invoices = invoices::of_customer(app, caller, customer).await?.len();
+            let found = invoices::of_customer(app, caller, customer, invoices::MAX_EXPORTED).await?;
+            preview.invoices = found.invoices.len();
+            preview.has_more |= found.has_more;
             addresses.extend(consent::addresses(&app.tenant_ports, tenant, &subject.name).await?.into_values());
         }
     }

@@ -67,7 +67,13 @@ fn newer_revision(latest: u32) -> Problem {
 }
 
 impl From<SettingsRejection> for Problem {
-    fn from(SettingsRejection::Changed(latest): SettingsRejection) -> Self {
+    fn from(rejection: SettingsRejection) -> Self {
+        let latest = match rejection {
+            SettingsRejection::Changed(latest) => latest,
+            SettingsRejection::BackfillClaimed(_) => {
+                return Problem::new(ProblemKind::Conflict, format!("{rejection}."));
+            }
+        };
         newer_revision(latest)
     }
 }

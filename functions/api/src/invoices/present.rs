@@ -4,10 +4,12 @@ use application::Loaded;
 use application::invoices::ExplainedInvoice;
 use domain::aggregate::AggregateKey;
 use domain::collect::{ExplainedStep, Explanation, Inputs};
-use domain::invoice::{InvoiceRow, InvoiceState, LastStep, Payment, StepOutcome, StepRecord};
+use domain::invoice::{Facts, InvoiceRow, InvoiceState, LastStep, Payment, SendingRequest, StepOutcome, StepRecord};
+use events::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::link::present_newest;
+use crate::business_events::act;
 use crate::collections::present_hold;
 use crate::fields::show_time;
 
@@ -42,12 +44,31 @@ pub(super) fn row(row: &InvoiceRow, today: &str) -> Value {
     })
 }
 
-fn payment((id, payment): (&str, &Payment)) -> Value {
+fn payment((id, payment): (&str, &Payment), failed_at: Option<Timestamp>) -> Value {
     json!({
         "id": id,
         "amountMinor": payment.amount,
         "currency": payment.currency,
         "receivedAt": show_time(payment.received_at),
+        "failedAt": failed_at.map(show_time),
+    })
+}
+
+/// The payments that failed, recorded or not.
+fn failed_payments(facts: &Facts) -> Value {
+    facts.failed_payments().map(|(id, at)| json!({ "id": id, "failedAt": show_time(at) })).collect()
+}
+
+/// A request to send the invoice whose document had to be printed first.
+fn sending(request: &SendingRequest) -> Value {
+    let acts = request.acts.iter().flatten().map(act).collect::<Vec<_>>();
+    json!({
+        "id": request.id,
+        "status": if request.acts.is_some() { "done" } else { "requested" },
+        "channel": request.channel,
+        "requestedAt": show_time(request.at),
+        "requestedBy": request.by,
+        "acts": acts,
     })
 }
 
@@ -106,7 +127,9 @@ fn decided(id: &str, loaded: &Loaded<InvoiceState>, today: &str) -> Option<Value
     let updated_at = records.last().map(|record| record.meta.at).or(state.first_seen_at)?;
     let folded = InvoiceRow::new(id, loaded.version, state, updated_at)?;
     let mut shown = row(&folded, today);
-    shown["payments"] = state.facts.payments().map(payment).collect();
+    let facts = &state.facts;
+    shown["payments"] = facts.payments().map(|(id, paid)| payment((id, paid), facts.failed_at(id))).collect();
+    shown["failedPayments"] = failed_payments(facts);
     shown["hold"] = present_hold(state.hold.as_ref());
     shown["collection"] = json!(
         state
@@ -117,6 +140,7 @@ fn decided(id: &str, loaded: &Loaded<InvoiceState>, today: &str) -> Option<Value
     shown["collectionEnd"] = json!(state.collection_end.filter(|_| state.collection.is_none()));
     shown["round"] = json!(state.round);
     shown["steps"] = state.steps.iter().map(step).collect();
+    shown["sendings"] = state.sendings.iter().map(sending).collect();
     shown["sent"] = json!(state.sent.map(|(id, how)| json!({ "communicationId": id, "how": how })));
     Some(shown)
 }
@@ -144,6 +168,7 @@ pub(super) fn explanation(ExplainedInvoice { found, explanation, link, .. }: &Ex
         "inputs": named(&explanation.inputs),
         "nextAt": explanation.next_at.map(show_time),
         "steps": explanation.steps.iter().map(explained).collect::<Vec<_>>(),
+        "failedPayments": failed_payments(&found.loaded.state.facts),
         "paymentLink": present_newest(link.as_ref()),
     })
 }

@@ -77,7 +77,8 @@ pub(crate) async fn send(
     fields.finish()?;
     let sent = business_events::send_invoice(&api.app, &caller, &name, channel, key).await.map_err(send_problem)?;
     let acts: Vec<Value> = sent.acts.iter().map(act).collect();
-    let mut response = json(StatusCode::OK, &json!({ "id": sent.id, "acts": acts }));
+    let (code, status) = if sent.is_requested { (StatusCode::ACCEPTED, "requested") } else { (StatusCode::OK, "sent") };
+    let mut response = json(code, &json!({ "id": sent.id, "status": status, "acts": acts }));
     if sent.is_replay {
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }

@@ -109,7 +109,8 @@ pub const OBJECTS: &[(&str, &str)] = &[
          dueOn day?, overdue boolean, lastStep LastStep?, firstSeenAt time, updatedAt time",
     ),
     ("InvoicePage", "results [InvoiceRow], hasMore boolean, nextCursor string?"),
-    ("InvoicePayment", "id string, amountMinor integer, currency string, receivedAt time"),
+    ("InvoicePayment", "id string, amountMinor integer, currency string, receivedAt time, failedAt time?"),
+    ("FailedPayment", "id string, failedAt time"),
     ("CollectionStart", "from day, cause CollectionCause, at time"),
     (
         "InvoiceStep",
@@ -123,8 +124,8 @@ pub const OBJECTS: &[(&str, &str)] = &[
          customerType RecipientType?, customerId string?, status InvoiceStage, sourceStatus InvoiceStatus?, \
          currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
          dueOn day?, overdue boolean, lastStep LastStep?, firstSeenAt time, updatedAt time, \
-         payments [InvoicePayment], hold CollectionHold?, collection CollectionStart?, \
-         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], sent SentBy?, \
+         payments [InvoicePayment], failedPayments [FailedPayment], hold CollectionHold?, collection CollectionStart?, \
+         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], sendings [InvoiceRequest], sent SentBy?, \
          paymentLink PaymentLink?, next NextReminder",
     ),
     (
@@ -133,8 +134,8 @@ pub const OBJECTS: &[(&str, &str)] = &[
          customerType RecipientType?, customerId string?, status InvoiceStage, sourceStatus InvoiceStatus?, \
          currency string?, totalMinor integer?, owedMinor integer?, disagreement Disagreement?, issuedOn day?, \
          dueOn day?, lastStep LastStep?, firstSeenAt time, updatedAt time, payments [InvoicePayment], \
-         hold CollectionHold?, collection CollectionStart?, collectionEnd CollectionEndReason?, round integer, \
-         steps [InvoiceStep], sent SentBy?",
+         failedPayments [FailedPayment], hold CollectionHold?, collection CollectionStart?, \
+         collectionEnd CollectionEndReason?, round integer, steps [InvoiceStep], sendings [InvoiceRequest], sent SentBy?",
     ),
     ("SentBy", "communicationId string, how 'automatic'|'manual'"),
     ("InvoiceEvents", "id string, events [JournalEvent], hasMore boolean"),
@@ -146,12 +147,16 @@ pub const OBJECTS: &[(&str, &str)] = &[
     (
         "InvoiceExplanation",
         "id string, summary string, code string, inputs {string}, nextAt time?, steps [ExplainedStep], \
-         paymentLink PaymentLink?",
+         failedPayments [FailedPayment], paymentLink PaymentLink?",
     ),
     ("InvoicePromise", "on day, amountMinor? integer:1..1000000000000000"),
     ("Dispute", "resolved? boolean"),
     ("InvoiceSending", "channel? Channel"),
-    ("SentInvoice", "id string, acts [ActOutcome]"),
+    ("SentInvoice", "id string, status 'requested'|'sent', acts [ActOutcome]"),
+    (
+        "InvoiceRequest",
+        "id string, status 'requested'|'done', channel Channel?, requestedAt time, requestedBy string, acts [ActOutcome]",
+    ),
     ("Reminder", "step string:20"),
     ("PaymentLinkOrder", "channel? Channel, expiresIn? string:40"),
     ("PaymentLinkToken", "token string:100"),

@@ -276,6 +276,7 @@ pub const OPERATIONS: &[Operation] = &[
         .headers("Idempotency-Key? string:255")
         .may_take("InvoiceSending", r#"{"channel":"email"}"#)
         .answers(200, "SentInvoice")
+        .or(202)
         .problems(&[Conflict, IdempotencyKeyReused]),
     operation("remindOfInvoice", "Remind the customer of an invoice by a step of the ladder, today or on the next day that allows it")
         .query(NAMESPACE)

@@ -260,7 +260,8 @@ const OBJECTS: &[(&str, &str)] = &[
         "SubjectExport",
         "subject Subject, communications [Communication], inbound [InboundMessage], preferences Preferences?, \
          preferenceEvents [JournalEvent], schedules [Schedule], person object?, \
-         businessEvents [StoredBusinessEvent], invoices [ExportedInvoice], nextCursor string?",
+         businessEvents [StoredBusinessEvent], invoices [ExportedInvoice], hasMoreInvoices boolean, \
+         nextCursor string?",
     ),
     (
         "ErasurePreview",

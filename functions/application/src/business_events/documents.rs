@@ -4,12 +4,16 @@ use domain::business_event::{DocumentAct, InvoiceFile};
 use domain::ports::StoreError;
 use domain::printable_invoice::PrintableInvoice;
 use domain::{file_name, public_url};
-use events::{TenantId, derived_id};
+use events::{FactSource, InvoiceDocument, InvoiceEvent, InvoiceRef, InvoiceTerms, TenantId, derived_id};
 
 use crate::app::App;
 use crate::attachments::{self, UploadState};
 use crate::caller::Caller;
+use crate::execute::{CommandContext, ExecuteError};
+use crate::hash::sha256;
+use crate::invoices;
 use crate::messages::AttachmentRef;
+use crate::process::ProcessError;
 
 const PDF: &str = "application/pdf";
 /// The note of a message whose invoice would have to be printed by a function that cannot.
@@ -22,6 +26,8 @@ pub(super) struct FoundDocument {
     pub note: Option<String>,
     /// The upload, if it was printed just now.
     pub printed: Option<String>,
+    /// The file, if it is an upload, for the facts of its invoice.
+    pub upload: Option<InvoiceDocument>,
 }
 
 impl FoundDocument {
@@ -33,6 +39,19 @@ impl FoundDocument {
 /// The id of the upload that is printed for an event.
 pub(super) fn upload_of(tenant: &TenantId, event: &str) -> String {
     derived_id("att", tenant, &["invoice document", event])
+}
+
+/// Whether a file has to be printed before it can be sent.
+///
+/// # Errors
+///
+/// [`StoreError`]
+pub(super) async fn must_print(app: &App, caller: &Caller, event: &str, act: &DocumentAct) -> Result<bool, StoreError> {
+    if !matches!(act.file, InvoiceFile::Printed(_)) {
+        return Ok(false);
+    }
+    let known = attachments::find_checked(app, caller, &upload_of(&caller.principal.tenant, event)).await?;
+    Ok(known.is_none_or(|file| file.state != UploadState::Ready))
 }
 
 /// Finds the file that a message has, and prints it if that is wanted. What is printed is stored under an id that comes
@@ -65,8 +84,9 @@ async fn upload(app: &App, caller: &Caller, id: &str, name: &str) -> Result<Foun
         UploadState::Refused => FoundDocument::without("refused"),
         UploadState::Ready => {
             let filename = file_name::fits(name, &file.mime).then(|| name.to_owned());
+            let upload = file.sha256.map(|sha256| InvoiceDocument { attachment: id.to_owned(), sha256 });
             let file = AttachmentRef { attachment_id: Some(id.to_owned()), filename, ..AttachmentRef::default() };
-            FoundDocument { file: Some(file), ..FoundDocument::default() }
+            FoundDocument { file: Some(file), upload, ..FoundDocument::default() }
         }
     })
 }
@@ -95,11 +115,17 @@ async fn printed(
         file: Some(AttachmentRef { attachment_id: Some(id.clone()), ..AttachmentRef::default() }),
         ..FoundDocument::default()
     };
-    let known = attachments::find_checked(app, caller, &id).await?;
-    if known.is_none_or(|file| file.state != UploadState::Ready) {
+    let known = attachments::find_checked(app, caller, &id).await?.filter(|file| file.state == UploadState::Ready);
+    let named = |sha256: String| InvoiceDocument { attachment: id.clone(), sha256 };
+    if let Some(known) = known {
+        found.upload = known.sha256.map(named);
+    } else {
         let Some(printer) = &app.printer else { return Ok(FoundDocument::without(NO_PRINTER)) };
         match printer.print(invoice.clone()).await {
-            Ok(bytes) => attachments::store(app, caller, &id, (name, PDF), bytes).await?,
+            Ok(bytes) => {
+                found.upload = Some(named(sha256(&bytes)));
+                attachments::store(app, caller, &id, (name, PDF), bytes).await?;
+            }
             Err(error) => {
                 tracing::warn!(event, code = error.code(), "an invoice cannot be printed");
                 return Ok(FoundDocument::without(error.code()));
@@ -108,4 +134,29 @@ async fn printed(
         found.printed = Some(id);
     }
     Ok(found)
+}
+
+/// Records the document of an invoice as a fact.
+///
+/// # Errors
+///
+/// [`ProcessError`]
+pub(super) async fn record(
+    app: &App,
+    context: &CommandContext,
+    tenant: &TenantId,
+    invoice: &InvoiceRef,
+    source: FactSource,
+    document: InvoiceDocument,
+) -> Result<(), ProcessError> {
+    let terms = InvoiceTerms { document: Some(document), ..InvoiceTerms::default() };
+    let fact = InvoiceEvent::InvoiceChanged { terms, source };
+    match invoices::record(app, context, tenant, invoice, vec![fact]).await {
+        Ok(_) => Ok(()),
+        Err(error @ (ExecuteError::Rejected(_) | ExecuteError::StreamFull)) => {
+            tracing::warn!(%error, "the document of an invoice was not recorded");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -70,6 +70,10 @@ impl Origin<'_> {
                 };
                 (invoice.clone(), vec![fact])
             }
+            InvoiceFacts::Failed { invoice, payment } => {
+                let fact = InvoiceEvent::PaymentFailed { payment: payment.clone(), source: self.source(None) };
+                (invoice.clone(), vec![fact])
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use domain::communication::Rejection;
 use domain::data_subject;
 use domain::ports::{CommunicationKey, Principal, StoreError};
 use events::{
-    ActOutcome, Channel, CommunicationId, InvoiceRef, InvoiceSending, MessageType, Mode, Recipient, RecipientType,
-    Role, Source, TenantId,
+    ActOutcome, Channel, CommunicationId, FactSource, InvoiceDocument, InvoiceRef, InvoiceSending, MessageType, Mode,
+    Recipient, RecipientType, Role, Source, TenantId,
 };
 use serde_json::json;
 
@@ -85,6 +85,7 @@ impl Handling<'_> {
         if let Some(note) = document.note.as_ref().filter(|_| is_required) {
             return Ok(skipped(note));
         }
+        let upload = document.upload.clone();
         // Another event about the same thing is not sent again, whatever it says.
         let key = (idempotency_key, body_hash(&json!(name)));
         let message = message_of(send, document, Source::Event, key);
@@ -94,6 +95,9 @@ impl Handling<'_> {
                     self.record_sending(send, accepted.key.id).await?;
                 }
                 let is_ours = accepted.loaded.records.first().is_some_and(|first| first.meta.actor == self.actor());
+                if let Some(upload) = upload.filter(|_| is_ours) {
+                    self.record_document(send, upload).await?;
+                }
                 if !is_ours {
                     self.erase_printed(send).await?;
                 }
@@ -140,5 +144,14 @@ impl Handling<'_> {
             Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The invoice knows its document.
+    async fn record_document(&self, send: &SendAct, document: InvoiceDocument) -> Result<(), ProcessError> {
+        let Some(id) = send.entity.as_ref().and_then(|entity| entity.id.as_ref()) else { return Ok(()) };
+        let (event, occurred_at) = (self.id.to_owned(), self.event.received.occurred_at);
+        let source = FactSource { event, occurred_at, revision: None };
+        let context = self.sender("SYSTEM_events").context();
+        documents::record(self.app, &context, self.tenant, &self.invoice(id), source, document).await
     }
 }

@@ -1,6 +1,6 @@
 //! Payment links of events: they are in invoices, are sent when they are asked for, and are used by payments.
 
-use domain::business_event::{Act, Contact, Known, LinkRequest, PaymentData, SendAct, send_link};
+use domain::business_event::{Act, Contact, InvoiceFile, Known, LinkRequest, PaymentData, SendAct, send_link};
 use domain::payment_link::{Command, key_of};
 use domain::ports::StoreError;
 use events::{ActOutcome, Channel, MessageType};
@@ -49,19 +49,38 @@ impl PaidBy {
     }
 }
 
-/// Adds the payment link to a message about an invoice, if something is owed.
+/// Adds the payment link to a message about an invoice and to the document that is printed for it, if something is owed.
+/// Returns the link.
 pub(super) async fn add_link(
     app: &App,
     caller: &Caller,
     invoice: &str,
     send: &mut SendAct,
+) -> Result<Option<String>, ProcessError> {
+    let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
+    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(None) };
+    let Some(link) = issuer.link_of(invoice).await? else { return Ok(None) };
+    if let Some(InvoiceFile::Printed(printable)) = send.document.as_mut().map(|document| &mut document.file) {
+        printable.payment_url = link.url.parse().ok();
+    }
+    send.variables[PAYMENT_LINK] = Value::String(link.url);
+    Ok(Some(link.id))
+}
+
+/// Records by which channel a link went to the customer, once its message was accepted.
+pub(super) async fn record_link_sending(
+    app: &App,
+    caller: &Caller,
+    link: Option<String>,
+    sent: &ActOutcome,
 ) -> Result<(), ProcessError> {
+    let communication = sent.reference.as_ref().filter(|_| sent.skipped.is_none()).map(|id| id.parse());
+    let (Some(link), Some(channel), Some(Ok(communication))) = (link, sent.channel, communication) else {
+        return Ok(());
+    };
     let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
     let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(()) };
-    if let Some(url) = issuer.address_of(invoice).await? {
-        send.variables[PAYMENT_LINK] = Value::String(url);
-    }
-    Ok(())
+    issuer.record_sending(&link, channel, communication).await
 }
 
 impl Handling<'_> {
@@ -100,12 +119,18 @@ impl Handling<'_> {
         }
     }
 
-    /// Adds the payment link to the message with an invoice, if something is owed.
-    pub async fn add_link(&self, send: &mut SendAct) -> Result<(), ProcessError> {
+    /// Sends a message. One with an invoice has the payment link, if something is owed.
+    pub async fn send_with_link(&self, mut send: SendAct) -> Result<ActOutcome, ProcessError> {
         let invoice = send.entity.as_ref().and_then(|entity| entity.id.as_ref());
-        let Some(invoice) = invoice.filter(|_| send.kind == MessageType::Invoice) else { return Ok(()) };
+        let Some(invoice) = invoice.filter(|_| send.kind == MessageType::Invoice) else {
+            return self.send(&send).await;
+        };
         let stream = domain::invoice::stream_name(self.tenant, &self.invoice(invoice));
-        add_link(self.app, &self.sender("SYSTEM_events"), &stream, send).await
+        let sender = self.sender("SYSTEM_events");
+        let link = add_link(self.app, &sender, &stream, &mut send).await?;
+        let sent = self.send(&send).await?;
+        record_link_sending(self.app, &sender, link, &sent).await?;
+        Ok(sent)
     }
 
     /// Sends a link to pay an invoice, once the invoice is known.

@@ -11,6 +11,7 @@ pub mod persons;
 mod read;
 mod run;
 mod send_invoice;
+mod sendings;
 mod settings;
 mod stored;
 
@@ -33,6 +34,7 @@ pub use erasure::{EraseError, erase, of_subject};
 pub use read::{Replayed, discard, find, history, list, raw, replay, replay_many};
 pub use run::run;
 pub use send_invoice::{SendInvoiceError, SentInvoice, send_invoice};
+pub use sendings::run_sendings;
 pub use settings::{
     FoundMapping, SettingsError, change_automation, find_mapping, list_automations, set_mapping, try_mapping,
 };

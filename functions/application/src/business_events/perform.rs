@@ -4,6 +4,7 @@ use domain::business_event::{
     Act, Contact, EventData, InvoiceFacts, Known, KnownPerson, PaymentData, PersonAct, STOCK_QUIET_MS, STOCK_ROLE,
     WantedChannels, confirm, plan,
 };
+use domain::collect::CollectionsState;
 use domain::data_subject;
 use domain::ports::{DocumentKey, StoreError};
 use domain::preferences::{Command, PreferenceChange};
@@ -57,18 +58,15 @@ impl Handling<'_> {
             return Ok(None);
         }
         // A statement has facts about many invoices.
-        let collect_from = match acts.iter().any(|act| matches!(act, Act::Facts(_))) {
-            true => invoices::collections_of(self.app, self.tenant).await?.enabled_from,
-            false => None,
+        let collections = match acts.iter().any(|act| matches!(act, Act::Facts(_))) {
+            true => invoices::collections_of(self.app, self.tenant).await?,
+            false => CollectionsState::default(),
         };
         let mut outcomes = Vec::new();
         for act in acts {
             match act {
-                Act::Send(mut send) => {
-                    self.add_link(&mut send).await?;
-                    outcomes.push(self.send(&send).await?);
-                }
-                Act::Facts(facts) => outcomes.push(self.record(&facts, &paid_by, &collect_from).await?),
+                Act::Send(send) => outcomes.push(self.send_with_link(*send).await?),
+                Act::Facts(facts) => outcomes.push(self.record(&facts, &paid_by, &collections).await?),
                 Act::Confirm(payment) => {
                     outcomes.extend(self.record_use(&paid_by, &payment.id).await?);
                     self.confirm(&payment, known.clone(), &mut outcomes).await?;
@@ -119,7 +117,7 @@ impl Handling<'_> {
         &self,
         facts: &InvoiceFacts,
         paid_by: &PaidBy,
-        collect_from: &Option<String>,
+        collections: &CollectionsState,
     ) -> Result<ActOutcome, ProcessError> {
         let (event, occurred_at) = (self.id, self.event.received.occurred_at);
         let (invoice, recorded) = Origin { event, occurred_at, link: paid_by.invoice_and_link() }.facts(facts);
@@ -128,8 +126,7 @@ impl Handling<'_> {
             reference: Some(domain::invoice::stream_name(self.tenant, &reference)),
             ..outcome(facts.act(), None)
         };
-        let collect_from = collect_from.clone();
-        match invoices::record_from(self.app, &context, self.tenant, &reference, recorded, collect_from).await {
+        match invoices::record_by(self.app, &context, self.tenant, &reference, recorded, collections).await {
             Ok(_) => Ok(done),
             Err(ExecuteError::Rejected(rejection)) => {
                 tracing::warn!(event = self.id, %rejection, "a fact about an invoice was refused");

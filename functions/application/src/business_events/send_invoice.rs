@@ -3,20 +3,21 @@
 use domain::access::{Permission, Reach};
 use domain::aggregate::AggregateKey;
 use domain::business_event::{
-    Act, Contact, EventData, Interpretation, InvoiceData, Known, KnownPerson, SendAct, invoice_messages,
+    Act, Contact, Document, EventData, Interpretation, InvoiceData, Known, KnownPerson, SendAct, invoice_messages,
 };
 use domain::communication::Rejection;
 use domain::data_subject;
-use domain::invoice::{Command, Ended, InvoiceState};
-use domain::ports::{CommunicationKey, StoreError};
+use domain::invoice::{self, Command, Ended, InvoiceState, SendingRequest, request_id};
+use domain::ports::{CommunicationKey, Principal, StoreError};
 use events::{
     ActOutcome, Channel, FactSource, InvoiceEvent, InvoiceKind, InvoiceSending, MessageType, Recipient, RecipientType,
-    RecordedEvent, Source, TenantId,
+    RecordedEvent, Role, Source, TenantId,
 };
 use serde_json::json;
 
 use super::documents::{self, FoundDocument};
-use super::links::add_link;
+use super::handling::{outcome, skipped};
+use super::links::{add_link, record_link_sending};
 use super::message::message_of;
 use super::{persons, settings, stored, stream, understand};
 use crate::actions::{self, Action};
@@ -59,17 +60,21 @@ impl From<StoreError> for SendInvoiceError {
     }
 }
 
-/// An invoice that was sent.
+/// An invoice that was sent, or will be.
 #[derive(Debug, Clone)]
 pub struct SentInvoice {
     pub id: String,
+    /// What became of each message, or what is planned.
     pub acts: Vec<ActOutcome>,
     /// An earlier request had the same idempotency key, and this one sent nothing.
     pub is_replay: bool,
+    /// Whether its document must be printed first, so that another function sends it in a moment.
+    pub is_requested: bool,
 }
 
 /// Sends an invoice to its customer, by one channel or by those of the automation. It is sent whether or not it is paid,
-/// and whether or not the automation is switched on.
+/// and whether or not the automation is switched on. One whose document must be printed is sent by the function
+/// `process`.
 ///
 /// # Errors
 ///
@@ -83,39 +88,67 @@ pub async fn send_invoice(
 ) -> Result<SentInvoice, SendInvoiceError> {
     caller.authorise(Permission::Send, Reach::Everything)?;
     let found = invoices::find_named(app, caller, name).await?;
-    let (id, state) = (found.key.stream_id().id, &found.loaded.state);
-    if let Some(reason) = refusal(state) {
-        return Err(SendInvoiceError::Refused(reason.to_owned()));
-    }
-    let (event, invoice) = told(app, caller, &found).await?;
-    let acts = plan(app, caller, state, &invoice, channel).await?;
-    actions::record(app, caller, &Action::InvoiceChanged { invoice: id.clone(), act: "send".to_owned() }).await?;
+    let id = found.key.stream_id().id;
     let key = key.map_or_else(|| format!("{:032x}", app.host.random()), |key| key.as_str().to_owned());
-    let sending = Sending { app, caller, found: &found, event: event.as_deref(), key, channel };
-    let (mut outcomes, mut is_replay) = (Vec::new(), false);
-    for act in acts {
-        match act {
-            Act::Send(mut send) => {
-                add_link(app, caller, &id, &mut send).await?;
-                let (outcome, is_known) = sending.send(&send).await?;
-                is_replay |= is_known;
-                outcomes.push(outcome);
-            }
-            Act::Skip { act, recipient, channel, reason } => outcomes.push(ActOutcome {
-                act: act.to_owned(),
-                recipient,
-                channel,
-                reference: None,
-                skipped: Some(reason),
-                note: None,
-            }),
-            Act::Facts(_) | Act::Person(_) | Act::Confirm(_) | Act::Link(_) => (),
+    let request = request_id(&caller.principal.tenant, &id, &key);
+    if let Some(known) = found.loaded.state.sendings.get(&request) {
+        let acts = known.acts.clone().filter(|_| known.channel == channel);
+        if let Some(acts) = acts {
+            return Ok(SentInvoice { id, acts, is_replay: true, is_requested: false });
         }
     }
-    match outcomes.iter().all(|outcome| outcome.skipped.is_some()) {
-        true => Err(SendInvoiceError::Refused(outcomes.into_iter().find_map(|act| act.skipped).unwrap_or_default())),
-        false => Ok(SentInvoice { id, acts: outcomes, is_replay }),
+    let sending = Sending { app, caller, found: &found, request, channel };
+    let planned = sending.plan().await?;
+    actions::record(app, caller, &Action::InvoiceChanged { invoice: id.clone(), act: "send".to_owned() }).await?;
+    if sending.must_print(&planned).await? {
+        let (request, by) = (sending.request.clone(), caller.actor().name());
+        let command = Command::RequestSending { request, channel, by };
+        let requested = match invoices::execute(app, &caller.context(), &found.key, command).await {
+            Err(ExecuteError::Rejected(invoice::Rejection::KeyReused)) => return Err(SendInvoiceError::KeyReused),
+            requested => requested.map_err(InvoiceError::from)?,
+        };
+        let acts = planned.acts.iter().map(outcome_of).collect();
+        return Ok(SentInvoice { id, acts, is_replay: requested.appended == 0, is_requested: true });
     }
+    let (acts, is_replay) = sending.perform(planned).await?;
+    match acts.iter().all(|outcome| outcome.skipped.is_some()) {
+        true => Err(SendInvoiceError::Refused(acts.into_iter().find_map(|act| act.skipped).unwrap_or_default())),
+        false => Ok(SentInvoice { id, acts, is_replay, is_requested: false }),
+    }
+}
+
+/// Carries out a request of a person, whose document could not be printed at once. Repeating it sends nothing twice.
+///
+/// # Errors
+///
+/// [`SendInvoiceError`]
+pub(super) async fn carry_out(
+    app: &App,
+    found: &FoundInvoice,
+    waiting: &SendingRequest,
+) -> Result<Vec<ActOutcome>, SendInvoiceError> {
+    let (tenant, mode) = (found.key.stream_id().tenant, found.reference.mode);
+    let principal = Principal { role: Role::Sender, ..Principal::admin(tenant, waiting.by.clone(), mode) };
+    let caller = Caller { on_behalf: Some(waiting.actor.clone()), ..Caller::new(principal) };
+    let (request, channel) = (waiting.id.clone(), waiting.channel);
+    let sending = Sending { app, caller: &caller, found, request, channel };
+    let planned = sending.plan().await?;
+    Ok(sending.perform(planned).await?.0)
+}
+
+/// What is planned, or why it is not done.
+fn outcome_of(act: &Planned) -> ActOutcome {
+    match act {
+        Planned::Send(send, _) => planned(send),
+        Planned::Skip(outcome) => outcome.clone(),
+    }
+}
+
+/// The outcome of a message that is not sent yet.
+fn planned(send: &SendAct) -> ActOutcome {
+    let recipient = Recipient { kind: send.recipient_type, id: send.recipient_id.clone() };
+    let outcome = outcome(send.kind.as_str(), data_subject::of_recipient(&recipient));
+    ActOutcome { channel: Some(send.channel), ..outcome }
 }
 
 /// Why an invoice is not sent to anybody.
@@ -131,13 +164,14 @@ fn refusal(state: &InvoiceState) -> Option<&'static str> {
 }
 
 /// What is known of an invoice from its facts, with the lines and the document of the event that told it last, if the
-/// data of that event is still kept. Also returns that event.
+/// data of that event is still kept, or else the document that was sent before. Also returns that event.
 async fn told(
     app: &App,
     caller: &Caller,
     found: &FoundInvoice,
-) -> Result<(Option<String>, InvoiceData), SendInvoiceError> {
-    let terms = found.loaded.state.facts.terms();
+) -> Result<(Option<FactSource>, InvoiceData), SendInvoiceError> {
+    let facts = &found.loaded.state.facts;
+    let terms = facts.terms();
     let known = InvoiceData {
         id: found.reference.id.clone(),
         is_sale: terms.kind == Some(InvoiceKind::Sale),
@@ -152,20 +186,23 @@ async fn told(
         ..InvoiceData::default()
     };
     let records = execute::history_of(&*app.store, &found.key, &found.loaded).await?;
-    for event in events_of(&records) {
-        let Some(told) = data_of(app, &caller.principal.tenant, &event).await? else { continue };
+    for source in events_of(&records) {
+        let Some(told) = data_of(app, &caller.principal.tenant, &source.event).await? else { continue };
         let has_file = !told.lines.is_empty() || told.document.is_some();
         if has_file && (&told.number, told.total) == (&known.number, known.total) {
             let customer = known.customer.clone().or(told.customer);
             let (lines, document, balance) = (told.lines, told.document, told.balance);
-            return Ok((Some(event), InvoiceData { lines, document, balance, customer, ..known }));
+            return Ok((Some(source), InvoiceData { lines, document, balance, customer, ..known }));
         }
     }
-    Ok((None, known))
+    // The file that was sent with it before, if it is still there.
+    let document = facts.current_document().map(|document| document.attachment.clone());
+    let document = document.map(|id| Document { attachment_id: Some(id), url: None });
+    Ok((None, InvoiceData { document, ..known }))
 }
 
 /// The events that told what an invoice says, newest first.
-fn events_of(records: &[RecordedEvent<InvoiceEvent>]) -> Vec<String> {
+fn events_of(records: &[RecordedEvent<InvoiceEvent>]) -> Vec<FactSource> {
     let source = |record: &RecordedEvent<InvoiceEvent>| match &record.event {
         InvoiceEvent::InvoiceIssued { source, .. } | InvoiceEvent::InvoiceChanged { source, .. } => {
             Some(source.clone())
@@ -174,7 +211,9 @@ fn events_of(records: &[RecordedEvent<InvoiceEvent>]) -> Vec<String> {
     };
     let mut sources: Vec<FactSource> = records.iter().filter_map(source).collect();
     sources.sort_by(|one, other| (other.occurred_at, &other.event).cmp(&(one.occurred_at, &one.event)));
-    sources.into_iter().map(|source| source.event).take(MAX_TOLD).collect()
+    sources.dedup_by(|one, other| one.event == other.event);
+    sources.truncate(MAX_TOLD);
+    sources
 }
 
 async fn data_of(app: &App, tenant: &TenantId, event: &str) -> Result<Option<InvoiceData>, StoreError> {
@@ -222,38 +261,108 @@ async fn plan(
     Ok(invoice_messages(invoice, &known))
 }
 
+/// One message, with the payment link that it has, or why there is none.
+enum Planned {
+    Send(Box<SendAct>, Option<String>),
+    Skip(ActOutcome),
+}
+
+/// The messages of one request.
+struct Plan {
+    acts: Vec<Planned>,
+    /// The event whose file is sent.
+    told: Option<FactSource>,
+}
+
 struct Sending<'a> {
     app: &'a App,
     caller: &'a Caller,
     found: &'a FoundInvoice,
-    /// The event whose file is sent.
-    event: Option<&'a str>,
-    key: String,
+    /// The id of the request.
+    request: String,
     channel: Option<Channel>,
 }
 
 impl Sending<'_> {
-    /// What became of one message, and whether an earlier request sent it.
-    async fn send(&self, send: &SendAct) -> Result<(ActOutcome, bool), SendInvoiceError> {
-        let (app, caller) = (self.app, self.caller);
-        let id = self.found.key.stream_id().id;
-        let key = IdempotencyKey::derived(&["manual invoice", &self.key, &id, send.channel.as_str()]);
-        let recipient = Recipient { kind: send.recipient_type, id: send.recipient_id.clone() };
-        let outcome = ActOutcome {
-            act: send.kind.as_str().to_owned(),
-            recipient: data_subject::of_recipient(&recipient),
-            channel: Some(send.channel),
-            reference: None,
-            skipped: None,
-            note: None,
+    fn id(&self) -> String {
+        self.found.key.stream_id().id
+    }
+
+    /// What names the file that is printed.
+    fn printed_for(&self, told: &Option<FactSource>) -> String {
+        told.as_ref().map_or_else(|| self.id(), |told| told.event.clone())
+    }
+
+    async fn plan(&self) -> Result<Plan, SendInvoiceError> {
+        let (app, caller, state) = (self.app, self.caller, &self.found.loaded.state);
+        if let Some(reason) = refusal(state) {
+            return Err(SendInvoiceError::Refused(reason.to_owned()));
+        }
+        let (told, invoice) = told(app, caller, self.found).await?;
+        let mut acts = Vec::new();
+        for act in plan(app, caller, state, &invoice, self.channel).await? {
+            match act {
+                Act::Send(mut send) => {
+                    let link = add_link(app, caller, &self.id(), &mut send).await?;
+                    acts.push(Planned::Send(send, link));
+                }
+                Act::Skip { act, recipient, channel, reason } => {
+                    acts.push(Planned::Skip(skipped(act, recipient, channel, reason)));
+                }
+                Act::Facts(_) | Act::Person(_) | Act::Confirm(_) | Act::Link(_) => (),
+            }
+        }
+        let reason = |act: &Planned| match act {
+            Planned::Send(..) => None,
+            Planned::Skip(outcome) => outcome.skipped.clone(),
         };
+        match acts.iter().any(|act| matches!(act, Planned::Send(..))) {
+            true => Ok(Plan { acts, told }),
+            false => Err(SendInvoiceError::Refused(acts.iter().find_map(reason).unwrap_or_default())),
+        }
+    }
+
+    /// Whether a document of the messages must be printed first.
+    async fn must_print(&self, plan: &Plan) -> Result<bool, StoreError> {
+        for act in &plan.acts {
+            let Planned::Send(send, _) = act else { continue };
+            let Some(document) = &send.document else { continue };
+            if documents::must_print(self.app, self.caller, &self.printed_for(&plan.told), document).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends the messages. Returns what became of each, and whether an earlier request sent one.
+    async fn perform(&self, Plan { acts, told }: Plan) -> Result<(Vec<ActOutcome>, bool), SendInvoiceError> {
+        let (mut outcomes, mut is_replay) = (Vec::new(), false);
+        for act in acts {
+            match act {
+                Planned::Send(send, link) => {
+                    let (outcome, is_known) = self.send(&send, &told).await?;
+                    record_link_sending(self.app, self.caller, link, &outcome).await?;
+                    is_replay |= is_known;
+                    outcomes.push(outcome);
+                }
+                Planned::Skip(outcome) => outcomes.push(outcome),
+            }
+        }
+        Ok((outcomes, is_replay))
+    }
+
+    /// What became of one message, and whether an earlier request sent it.
+    async fn send(&self, send: &SendAct, told: &Option<FactSource>) -> Result<(ActOutcome, bool), SendInvoiceError> {
+        let (app, caller, id) = (self.app, self.caller, self.id());
+        let key = IdempotencyKey::derived(&["manual invoice", &self.request, send.channel.as_str()]);
+        let outcome = planned(send);
         let skipped = |reason: &str| (ActOutcome { skipped: Some(reason.to_owned()), ..outcome.clone() }, false);
         let communication =
             CommunicationKey { tenant: caller.principal.tenant.clone(), id: messages::id_of(caller, &key) };
         let is_sent = app.executor(&caller.context()).load(&communication).await.map_err(ProcessError::from)?;
         let document = match &send.document {
             Some(act) if is_sent.state.requested().is_err() => {
-                documents::find(app, caller, self.event.unwrap_or(&id), act).await?
+                documents::find(app, caller, &self.printed_for(told), act).await?
             }
             Some(_) | None => FoundDocument::default(),
         };
@@ -261,7 +370,7 @@ impl Sending<'_> {
         if let Some(note) = document.note.as_ref().filter(|_| is_required) {
             return Ok(skipped(note));
         }
-        let printed = document.printed.clone();
+        let (printed, upload) = (document.printed.clone(), document.upload.clone());
         let fingerprint = body_hash(&json!([id, self.channel]));
         let message = message_of(send, document, Source::Api, (key, fingerprint));
         let accepted = match messages::send(app, caller, &message).await {
@@ -281,6 +390,10 @@ impl Sending<'_> {
         match invoices::execute(app, &caller.context(), &self.found.key, command).await {
             Ok(_) | Err(ExecuteError::Rejected(_)) => (),
             Err(error) => return Err(InvoiceError::from(error).into()),
+        }
+        if let (Some(upload), Some(source)) = (upload, told.clone()) {
+            let (context, tenant) = (caller.context(), &caller.principal.tenant);
+            documents::record(app, &context, tenant, &self.found.reference, source, upload).await?;
         }
         let note = accepted.loaded.state.requested().ok().and_then(|it| it.request.without_document.clone());
         let reference = Some(accepted.key.id.to_string());

@@ -3,8 +3,8 @@
 use domain::access::{Permission, Reach};
 use domain::aggregate::{AggregateId, AggregateKey};
 use domain::collect::{
-    BACKFILL_PAGE, Backfill, BackfillCommand, BackfillRejection, BackfillState, Start, backfill_key, backfill_name,
-    differs, start,
+    BACKFILL_PAGE, Backfill, BackfillCommand, BackfillRejection, BackfillState, SettingsCommand, SettingsRejection,
+    Start, backfill_key, backfill_name, differs, start,
 };
 use domain::invoice::{Command, InvoiceRow, InvoiceState, idle_by_due};
 use domain::ports::{QueueId, StoreError, ViewRow, ViewScope};
@@ -20,7 +20,7 @@ use crate::caller::{Caller, Forbidden};
 use crate::execute::{self, CommandContext, CommandExecutor, ExecuteError, Loaded};
 use crate::hash::hash_of;
 use crate::hint;
-use crate::invoices::{self, collections_of};
+use crate::invoices::{self, collections_of, settings_stream};
 use crate::process::ProcessError;
 use crate::views;
 
@@ -30,6 +30,8 @@ const MAX_STEPS: usize = 40;
 const MAX_CONCURRENT: usize = 10;
 /// How long a backfill waits when nothing else says when it can go on, in milliseconds.
 const RETRY_MS: i64 = 3_600_000;
+/// How often a confirmation begins again because something has changed meanwhile.
+const MAX_CONFLICTS: usize = 5;
 
 /// Why a use case of backfills had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,16 @@ fn found(key: &AggregateId<BackfillState>, loaded: Loaded<BackfillState>) -> Res
 /// [`BackfillError`]
 pub async fn confirm(app: &App, caller: &Caller, new: NewBackfill) -> Result<FoundBackfill, BackfillError> {
     caller.authorise(Permission::Automate, Reach::Everything)?;
+    for _ in 0..MAX_CONFLICTS {
+        if let Some(confirmed) = try_confirm(app, caller, &new).await? {
+            return Ok(confirmed);
+        }
+    }
+    Err(ExecuteError::Contended.into())
+}
+
+/// Returns `None` if the settings, the claim or the backfill have changed meanwhile.
+async fn try_confirm(app: &App, caller: &Caller, new: &NewBackfill) -> Result<Option<FoundBackfill>, BackfillError> {
     let (tenant, mode) = (&caller.principal.tenant, caller.principal.mode);
     let key = backfill_key(tenant, &backfill_name(tenant, &new.preview));
     let loaded = execute::load(&*app.store, &key).await?;
@@ -103,13 +115,15 @@ pub async fn confirm(app: &App, caller: &Caller, new: NewBackfill) -> Result<Fou
         let BackfillPlan { steps, per_day, messages, .. } = known.plan;
         let is_same = (steps, per_day, messages) == (new.steps, new.per_day, new.confirmed_messages);
         return match is_same && known.plan.mode == mode {
-            true => found(&key, loaded),
+            true => found(&key, loaded).map(Some),
             false => Err(ExecuteError::Rejected(BackfillRejection::ConfirmedOtherwise).into()),
         };
     }
     let preview = stored(app, tenant, &new.preview).await?.filter(|preview| preview.mode == mode);
     let preview = preview.ok_or(BackfillError::PreviewExpired)?;
-    let collections = collections_of(app, tenant).await?;
+    let settings = settings_stream(tenant);
+    let read = execute::load(&*app.store, &settings).await?;
+    let collections = &read.state;
     if collections.enabled_from.is_none() {
         return Err(BackfillError::CollectionsOff);
     }
@@ -128,7 +142,7 @@ pub async fn confirm(app: &App, caller: &Caller, new: NewBackfill) -> Result<Fou
         return Err(BackfillError::UnderWay(id));
     }
     let days = (preview.due_from.as_str(), preview.due_before.as_str());
-    let now = count(app, (tenant, mode), &collections, days).await?.total;
+    let now = count(app, (tenant, mode), collections, days).await?.total;
     let counts = (now.invoices, now.message_count());
     if differs(preview.invoices, counts.0) || differs(preview.messages, counts.1) {
         return Err(BackfillError::CountDiffers(format!(
@@ -145,10 +159,24 @@ pub async fn confirm(app: &App, caller: &Caller, new: NewBackfill) -> Result<Fou
         invoices: preview.invoices,
         messages: preview.messages,
     };
+    let (context, backfill) = (caller.context(), key.stream_id().id);
+    let executor = app.executor(&context);
+    // The one that has the claim is not under way, as the list says. It is confirmed only if nobody takes the claim over.
+    let claim = SettingsCommand::ClaimBackfill { mode, backfill, over: collections.backfills.get(&mode).cloned() };
+    let Some(claimed) = executor.try_execute(&settings, &read, claim).await.map_err(of_claim)? else { return Ok(None) };
     let confirm = BackfillCommand::Confirm { plan, by: caller.actor().name() };
-    let confirmed = app.executor(&caller.context()).execute(&key, confirm).await?;
+    let unmoved = [(settings.stream_id(), claimed.version)];
+    let Some(confirmed) = executor.try_execute_if(&key, &loaded, confirm, &unmoved).await? else { return Ok(None) };
     hint::try_send(&*app.queue, &*app.host, &key, QueueId::Process, app.host.now()).await;
-    found(&key, confirmed)
+    found(&key, confirmed).map(Some)
+}
+
+/// Why a claim had no effect.
+fn of_claim(error: ExecuteError<SettingsRejection>) -> BackfillError {
+    match error {
+        ExecuteError::Rejected(SettingsRejection::BackfillClaimed(id)) => BackfillError::UnderWay(id),
+        other => other.map_rejection(|_| BackfillRejection::ConfirmedOtherwise).into(),
+    }
 }
 
 /// Stops a backfill. Invoices whose reminders have begun go on.

@@ -7,8 +7,8 @@ use domain::collect::{MANY, Notice, ONE, PAYMENT_LINKS, ToldInvoice, parse_day, 
 use domain::invoice::InvoiceState;
 use domain::ports::{Principal, StoreError};
 use events::{
-    Channel, EntityRef, LadderStep, MessageType, NoticeInvoice, NoticeMessage, QuietHours, Recipient, Role, Source,
-    StepMode, StepSkipReason, TenantId,
+    Channel, CommunicationId, EntityRef, LadderStep, MessageType, NoticeInvoice, NoticeMessage, QuietHours, Recipient,
+    Role, Source, StepMode, StepSkipReason, TenantId,
 };
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::caller::Caller;
 use crate::execute::ExecuteError;
 use crate::invoices;
 use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage, NewStep};
-use crate::payment_links::LinkIssuer;
+use crate::payment_links::{IssuedLink, LinkIssuer};
 use crate::process::ProcessError;
 
 /// How long after the time of its last planned channel a reminder may still leave, in milliseconds.
@@ -55,7 +55,8 @@ pub(super) async fn send(
     let caller = sender(tenant, notice);
     let customer = customer(app, tenant, notice).await?;
     let links = links(app, &caller, kept).await?;
-    let message = message(app, tenant, &rules, (notice, &customer), (kept, &told, &links), step);
+    let addresses = links.iter().map(|(invoice, link)| (invoice.clone(), link.url.clone())).collect();
+    let message = message(app, tenant, &rules, (notice, &customer), (kept, &told, &addresses), step);
     let mut sending = Sending::default();
     let channels = channels(&customer, step);
     if channels.is_empty() {
@@ -85,7 +86,10 @@ pub(super) async fn send(
             ..message.clone()
         };
         match refusal(messages::send(app, &caller, &message).await)? {
-            None => sending.messages.push(NoticeMessage { channel, communication }),
+            None => {
+                record_links(app, &caller, &links, (channel, communication)).await?;
+                sending.messages.push(NoticeMessage { channel, communication });
+            }
             Some(refused) => sending.refused = Some(refused),
         }
     }
@@ -113,13 +117,29 @@ async fn customer(app: &App, tenant: &TenantId, notice: &Notice) -> Result<Known
     persons::known(app, (tenant, notice.mode), kind, &Contact { id, ..Contact::default() }).await
 }
 
-/// Where each invoice can be paid, by its stream.
-async fn links(app: &App, caller: &Caller, kept: &[NoticeInvoice]) -> Result<BTreeMap<String, String>, ProcessError> {
+/// The links by which the invoices can be paid, by their streams.
+type Links = BTreeMap<String, IssuedLink>;
+
+async fn links(app: &App, caller: &Caller, kept: &[NoticeInvoice]) -> Result<Links, ProcessError> {
     let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
-    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(BTreeMap::new()) };
-    let addresses = try_join_all(kept.iter().map(|joined| issuer.address_of(&joined.invoice))).await?;
-    let named = kept.iter().zip(addresses).filter_map(|(joined, url)| Some((joined.invoice.clone(), url?)));
+    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(Links::new()) };
+    let links = try_join_all(kept.iter().map(|joined| issuer.link_of(&joined.invoice))).await?;
+    let named = kept.iter().zip(links).filter_map(|(joined, link)| Some((joined.invoice.clone(), link?)));
     Ok(named.collect())
+}
+
+/// Records by which channel the links go to the customer. A payment by one of them is confirmed by that channel, too.
+async fn record_links(
+    app: &App,
+    caller: &Caller,
+    links: &Links,
+    (channel, communication): (Channel, CommunicationId),
+) -> Result<(), ProcessError> {
+    let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
+    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(()) };
+    let recorded = links.values().map(|link| issuer.record_sending(&link.id, channel, communication));
+    try_join_all(recorded).await?;
+    Ok(())
 }
 
 /// The channels of a step by which the customer can be reached, with the addresses. What the customer prefers for

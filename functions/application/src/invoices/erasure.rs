@@ -19,10 +19,19 @@ use crate::views;
 const PAGE: usize = 100;
 /// Number of invoices that are read at the same time.
 const CONCURRENT: usize = 20;
-/// Maximum number of invoices of an export.
-const MAX_EXPORTED: usize = 5_000;
+/// Maximum number of invoices of an export, of each mode.
+pub const MAX_EXPORTED: usize = 5_000;
 
-/// The invoices of a customer, the newest 5,000. A live caller sees those of both modes, a test caller those of its own.
+/// The invoices of one customer.
+#[derive(Debug, Clone, Default)]
+pub struct CustomerInvoices {
+    /// With their ids, the newest 5,000 of each mode.
+    pub invoices: Vec<(String, Loaded<InvoiceState>)>,
+    /// Whether there are older ones.
+    pub has_more: bool,
+}
+
+/// The invoices of a customer. A live caller sees those of both modes, a test caller those of its own.
 ///
 /// # Errors
 ///
@@ -31,26 +40,33 @@ pub async fn of_customer(
     app: &App,
     caller: &Caller,
     customer: &Recipient,
-) -> Result<Vec<(String, Loaded<InvoiceState>)>, EraseError> {
+    most: usize,
+) -> Result<CustomerInvoices, EraseError> {
     caller.authorise(Permission::Privacy, Reach::Everything)?;
     let (tenant, own) = (&caller.principal.tenant, caller.principal.mode);
-    let Some(range) = customer_range(customer) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+    let Some(range) = customer_range(customer) else { return Ok(CustomerInvoices::default()) };
+    let mut found = CustomerInvoices::default();
     for mode in Mode::ALL.iter().filter(|mode| own == Mode::Live || own == **mode) {
         let scope = ViewScope { view: InvoiceRow::VIEW, tenant: tenant.clone(), mode: *mode };
-        let mut after = None::<String>;
+        let (mut left, mut after) = (most, None::<String>);
         loop {
             let ranges = vec![range.clone()];
-            let page = views::list(&*app.views, &scope, ranges, after.as_deref(), PAGE, |_: &InvoiceRow| true).await?;
-            for rows in page.rows.chunks(CONCURRENT) {
+            // One more row says whether there are more.
+            let size = PAGE.min(left + 1);
+            let page = views::list(&*app.views, &scope, ranges, after.as_deref(), size, |_: &InvoiceRow| true).await?;
+            let rows = &page.rows[..page.rows.len().min(left)];
+            for rows in rows.chunks(CONCURRENT) {
                 let load = async |row: &InvoiceRow| {
                     let loaded = streams::load(&*app.store, &stream(tenant, &row.id)).await?;
                     Ok::<_, StoreError>((row.id.clone(), loaded))
                 };
-                found.extend(try_join_all(rows.iter().map(load)).await?);
+                found.invoices.extend(try_join_all(rows.iter().map(load)).await?);
             }
+            let is_cut = left < page.rows.len();
+            found.has_more |= is_cut;
+            left -= rows.len();
             after = page.next;
-            if after.is_none() || MAX_EXPORTED <= found.len() {
+            if after.is_none() || is_cut {
                 break;
             }
         }

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::execute::{CommandContext, ExecuteError, Loaded};
 use crate::hint;
 
-pub use erasure::{erase, of_customer};
+pub use erasure::{CustomerInvoices, MAX_EXPORTED, erase, of_customer};
 pub use statistics::{BusinessStatistics, statistics};
 pub use use_cases::{
     ExplainedInvoice, FoundInvoice, InvoiceDecision, InvoiceError, InvoiceName, ShownLink, decide, find, history, list,
@@ -50,25 +50,25 @@ pub async fn record(
     reference: &InvoiceRef,
     facts: Vec<InvoiceEvent>,
 ) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
-    let collect_from = collections_of(app, tenant).await?.enabled_from;
-    record_from(app, context, tenant, reference, facts, collect_from).await
+    let collections = collections_of(app, tenant).await?;
+    record_by(app, context, tenant, reference, facts, &collections).await
 }
 
-/// As [`record`], for a caller that has read the settings: `collect_from` is the earliest due day that collections take
-/// up by themselves.
+/// As [`record`], for a caller that has read the settings of collections.
 ///
 /// # Errors
 ///
 /// [`ExecuteError`]
-pub async fn record_from(
+pub async fn record_by(
     app: &App,
     context: &CommandContext,
     tenant: &TenantId,
     reference: &InvoiceRef,
     facts: Vec<InvoiceEvent>,
-    collect_from: Option<String>,
+    collections: &CollectionsState,
 ) -> Result<Loaded<InvoiceState>, ExecuteError<Rejection>> {
     let (key, payments) = (key_of(tenant, reference), attribution::payments_of(&facts));
+    let collect_from = collections.enabled_from.clone();
     let command = Command::Record { reference: reference.clone(), facts, collect_from };
     let mut loaded = execute(app, context, &key, command).await?;
     if loaded.appended > 0 {
@@ -76,11 +76,11 @@ pub async fn record_from(
     }
     // Facts that are told again are looked at again, so that a payment is attributed although the process ended after
     // recording it.
+    let days = collections.settings().attribution_days;
     for payment in payments {
         if !attribution::is_open(&loaded.state, &payment) {
             continue;
         }
-        let days = collections_of(app, tenant).await?.settings().attribution_days;
         if let Some(command) = attribution::decide(app, tenant, payment, &loaded.state, days).await? {
             let appended = loaded.appended;
             loaded = execute(app, context, &key, command).await?;

@@ -122,19 +122,19 @@ impl<'a> LinkIssuer<'a> {
         Ok(loaded.state.link.filter(|link| link.is_sendable(valid_ms, self.app.host.now())))
     }
 
-    /// The address at which an invoice can be paid, if something is owed. A link that cannot be stored is left out of its
+    /// The link by which an invoice can be paid, if something is owed. A link that cannot be stored is left out of its
     /// message.
     ///
     /// # Errors
     ///
     /// [`ProcessError`]: another try may succeed.
-    pub async fn address_of(&self, invoice: &str) -> Result<Option<String>, ProcessError> {
+    pub async fn link_of(&self, invoice: &str) -> Result<Option<IssuedLink>, ProcessError> {
         let state = invoices::load(self.app, self.tenant, invoice).await?;
         if state.link_refusal().is_some() {
             return Ok(None);
         }
         match self.issue(invoice, None).await {
-            Ok(issued) => Ok(Some(issued.url)),
+            Ok(issued) => Ok(Some(issued)),
             Err(error @ (ExecuteError::Rejected(_) | ExecuteError::StreamFull)) => {
                 tracing::warn!(invoice, %error, "an invoice has no payment link");
                 Ok(None)

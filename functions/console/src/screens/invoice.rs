@@ -57,8 +57,10 @@ struct Step {
 
 struct Payment {
     id: String,
+    /// Empty for one that failed and was never reported as received.
     amount: String,
     at: Option<Time>,
+    has_failed: bool,
 }
 
 struct LinkState {
@@ -141,6 +143,7 @@ fn done(act: &str) -> &'static str {
         "dispute" => "Saved. The history shows it.",
         "remind" => "The reminder leaves within a minute, or at the next time that reminders can leave.",
         "send" => "Invoice sent.",
+        "send-requested" => "The invoice is printed first. It leaves in a moment.",
         "payment-link" => "Payment link sent.",
         "restart" => "The reminders begin again tomorrow.",
         _ => "",
@@ -168,8 +171,12 @@ fn payments(visit: &Visit, invoice: &Value) -> Vec<Payment> {
             .and_then(|minor| owed(minor, payment["currency"].as_str().unwrap_or_default()))
             .unwrap_or_default(),
         at: payment["receivedAt"].as_str().and_then(|at| visit.clock().short(at)),
+        has_failed: !payment["failedAt"].is_null(),
     };
-    invoice["payments"].as_array().into_iter().flatten().map(payment).collect()
+    let list = |name: &str| invoice[name].as_array().into_iter().flatten();
+    let is_received = |id: &Value| list("payments").any(|payment| payment["id"] == *id);
+    let only_failed = list("failedPayments").filter(|failed| !is_received(&failed["id"]));
+    list("payments").chain(only_failed).map(payment).collect()
 }
 
 fn facts(invoice: &Value) -> Vec<(&'static str, String)> {
@@ -210,8 +217,9 @@ pub async fn act(visit: Visit, Path((id, act)): Path<(String, String)>, Form(for
     let path = format!("/api/invoices/{}/{act}", segment(&id));
     let call = visit.api.call(Method::POST, path).json(body);
     let call = if form.has("key") { call.header("idempotency-key", form.get("key")) } else { call };
-    call.send().await?;
-    Ok(Redirect::to(&format!("/invoices/{}?done={act}", segment(&id))).into_response())
+    let answer = call.send().await?;
+    let done = if answer.body["status"] == "requested" { format!("{act}-requested") } else { act };
+    Ok(Redirect::to(&format!("/invoices/{}?done={done}", segment(&id))).into_response())
 }
 
 #[cfg(test)]
