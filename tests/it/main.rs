@@ -21,6 +21,7 @@ mod deliveries;
 mod documents;
 mod dry_runs;
 mod end_to_end;
+mod event_bridge;
 mod event_types;
 mod extending;
 mod fallback;

@@ -365,3 +365,25 @@ async fn a_link_of_an_erased_customer_is_gone() {
     let found = server.get(&format!("/api/payment-links/{id}")).await;
     assert_eq!((found.text("/state"), found.text("/revoked/reason")), ("revoked", "erased"), "{}", found.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_answers_so_many_requests_of_one_address_in_a_minute() {
+    let server = TestServer::new().await;
+    invoice(&server, "12", ada()).await;
+    let page = format!("{}/t/local/pay/", server.local.url);
+    let (_, token) = link_in(&server, "ada@sim.test", &page).await;
+    // The minute does not end meanwhile.
+    let left = 60_000 - server.local.clock.now().0.rem_euclid(60_000);
+    server.advance(u32::try_from(left).expect("a minute") + 1).await;
+    let path = format!("/t/local/pay/{token}");
+    for _ in 0..60 {
+        assert_eq!(open(&server, Method::HEAD, BROWSER, &path).await.status, StatusCode::OK);
+    }
+    let refused = open(&server, Method::GET, BROWSER, &path).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.body);
+    assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
+    let wrong = format!("/t/local/pay/{}", "A".repeat(43));
+    assert_eq!(open(&server, Method::GET, BROWSER, &wrong).await.status, StatusCode::NOT_FOUND);
+    server.advance(60_000).await;
+    assert_eq!(open(&server, Method::GET, BROWSER, &path).await.status, StatusCode::OK);
+}

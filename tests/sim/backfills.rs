@@ -90,6 +90,7 @@ type Planned = (Timestamp, Option<Timestamp>);
 /// The first invariant that does not hold.
 pub fn check(state: &WorldState) -> Result<usize, String> {
     let mut planned: BTreeMap<(TenantId, String), Vec<Planned>> = BTreeMap::new();
+    let mut running: BTreeMap<(TenantId, Mode), Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
     for id in state.streams.keys().filter(|id| id.kind == StreamKind::BACKFILL) {
         let records = records::<BackfillEvent>(state, id);
         let fail = |name: &str, why: &str| Err(format!("{name}: {why}: {id}\n{records:#?}"));
@@ -97,6 +98,12 @@ pub fn check(state: &WorldState) -> Result<usize, String> {
         let is_end =
             |record: &&RecordedEvent<BackfillEvent>| matches!(record.event, BackfillEvent::BackfillEnded { .. });
         let Some(end) = records.iter().find(is_end) else { return fail("I31", "a backfill has not ended") };
+        let of_mode = running.entry((id.tenant.clone(), backfill.plan.mode)).or_default();
+        let (from, until) = (backfill.confirmed_at, end.meta.at);
+        if of_mode.iter().any(|(other, ended)| *other < until && from < *ended) {
+            return fail("I38", "two backfills went on at the same time");
+        }
+        of_mode.push((from, until));
         let mut days: BTreeMap<&str, usize> = BTreeMap::new();
         for record in &records {
             let BackfillEvent::BackfillPagePlanned { day, invoices, .. } = &record.event else { continue };

@@ -111,6 +111,10 @@ pub enum Bug {
     LinkNotRenewed,
     /// A payment link seems to have expired.
     LinkAlwaysNew,
+    /// A request to send an invoice is stored without a timer.
+    SendingTimerLost,
+    /// What the bus did not take is not put again.
+    FailedEntriesUnread,
 }
 
 /// Bugs of communications, each with the invariants that may be the first to find it.
@@ -270,6 +274,9 @@ impl Bug {
             }
             Bug::EventNotStored if append.encoded_events.iter().any(|line| is(line, "BusinessEventReceived")) => {
                 append.encoded_events.clear();
+                append.wake = None;
+            }
+            Bug::SendingTimerLost if append.encoded_events.iter().any(|line| is(line, "InvoiceSendingRequested")) => {
                 append.wake = None;
             }
             Bug::EventTimerLost if append.encoded_events.iter().any(|line| is(line, "BusinessEventReceived")) => {

@@ -154,6 +154,18 @@ impl Invoice {
     }
 }
 
+impl Invoice {
+    /// The failure of the last payment, if there is one.
+    fn failure(&self, at: i64) -> Option<InvoiceEvent> {
+        self.facts.iter().rev().find_map(|fact| match fact {
+            InvoiceEvent::PaymentRecorded { payment, .. } => {
+                Some(InvoiceEvent::PaymentFailed { payment: payment.clone(), source: self.source(at) })
+            }
+            _ => None,
+        })
+    }
+}
+
 impl Plan {
     pub fn new(rng: &mut SeededRng) -> Plan {
         let mut plan = Plan { invoices: Vec::new(), acts: Vec::new(), outages: Vec::new(), losses: Vec::new() };
@@ -207,7 +219,10 @@ impl Plan {
             let at = START + rng.below(25 * DAY_MS as u64) as i64;
             let steps = if rng.percent(75) { BackfillSteps::Current } else { BackfillSteps::None };
             let per_day = 1 + rng.below(2) as u32;
-            self.acts.push((at, Act::Backfill { tenant, steps, per_day }));
+            // Two people may do it at once.
+            for _ in 0..1 + rng.below(2) {
+                self.acts.push((at, Act::Backfill { tenant, steps, per_day }));
+            }
             if rng.percent(30) {
                 self.acts.push((at + rng.below(2 * DAY_MS as u64) as i64, Act::StopBackfill { tenant }));
             }
@@ -280,7 +295,15 @@ impl Plan {
             4..6 => {
                 self.tell(rng, n, at, |invoice| Some(invoice.payment(at, total, "EUR")));
                 if rng.percent(70) {
-                    self.tell(rng, n, later, |invoice| invoice.reversal(later));
+                    let fails = rng.percent(40);
+                    self.tell(
+                        rng,
+                        n,
+                        later,
+                        |invoice| {
+                            if fails { invoice.failure(later) } else { invoice.reversal(later) }
+                        },
+                    );
                 }
             }
             6 => self.tell(rng, n, at, |invoice| invoice.reversal(at)),

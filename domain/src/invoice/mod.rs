@@ -21,7 +21,7 @@ use crate::aggregate::{Aggregate, AggregateId, Erasure};
 pub use command::{Command, Rejection};
 pub use facts::{Amounts, Ended, Facts, Payment};
 pub use hold::Hold;
-pub use sending::{MAX_WAITING, SendingRequest, Sendings, request_id};
+pub use sending::{MAX_WAITING, SendingRequest, Sendings, printed_upload, request_id};
 pub use view::{
     InvoiceFilter, InvoiceRow, InvoiceStage, LastStep, collected_by_due, customer_range, idle_by_due, idle_range,
     source_range,

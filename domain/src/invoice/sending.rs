@@ -27,6 +27,11 @@ pub fn request_id(tenant: &TenantId, invoice: &str, key: &str) -> String {
     events::derived_id("snd", tenant, &["manual invoice", invoice, key])
 }
 
+/// The id of the upload that is printed for an event, or for the request of a person.
+pub fn printed_upload(tenant: &TenantId, printed_for: &str) -> String {
+    events::derived_id("att", tenant, &["invoice document", printed_for])
+}
+
 /// The requests of one invoice, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sendings(Vec<SendingRequest>);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Extensions;
 use futures_util::{Stream, StreamExt, stream};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -67,10 +69,27 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits) 
     }
 }
 
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+struct Client(IpAddr);
+
+fn of_client(client: Client) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(client);
+    extensions
+}
+
+/// Where a request of this server comes from.
+pub fn client_address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Client>().map(|client| client.0)
+}
+
 async fn serve_connection(stream: TcpStream, router: Router, limits: ServerLimits) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let client = stream.peer_addr().ok().map(|address| Client(address.ip()));
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let deadline = Instant::now() + limits.body;
+        request.extensions_mut().extend(client.map(of_client).unwrap_or_default());
         let request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
             false => Body::from_stream(until(deadline, Body::new(body))),

@@ -38,6 +38,7 @@ use crate::data::DataFolder;
 use crate::dev::Dev;
 use crate::files::SimulatedFiles;
 use crate::hourly::HourlyCheck;
+use crate::server::client_address;
 use crate::workers::INVOCATION_MS;
 use crate::{DEV_ACCOUNT, DEV_TENANT, Options};
 
@@ -242,6 +243,8 @@ impl Wiring {
             objects: self.objects.clone(),
             link_keys: self.link_keys.clone(),
             contact_key: self.contact_key.clone(),
+            limits: self.store.clone(),
+            client: client_address,
             host: self.clock.clone(),
         }
     }

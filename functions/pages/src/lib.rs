@@ -1,13 +1,14 @@
 //! In: recipients who follow a signed link in a message. Out: HTML pages, redirects to uploaded files, changed
 //! preferences, unsubscribe reports in the streams of the messages, and the number of times that a payment link was
 //! opened.
-//! May touch: streams, vault, documents, the suppression list, the work queue (best effort), addresses of uploaded
-//! files.
+//! May touch: streams, vault, documents, the suppression list, counters of requests, the work queue (best effort),
+//! addresses of uploaded files.
 //! Never: shows or changes anything that the link does not sign; changes anything on GET except for that number, because
 //! mail programs open links.
 //!
 //! The program of `functions/webhook` serves these routes.
 
+mod client;
 pub mod config;
 mod files;
 mod page;
@@ -15,15 +16,17 @@ mod payment;
 mod preferences;
 mod unsubscribe;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use application::directory::TenantPorts;
 use application::links::LinkKeys;
 use axum::Router;
 use axum::extract::State;
+use axum::http::Extensions;
 use axum::middleware::map_response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use domain::ports::{ClockAndRng, DocumentStore, EventStore, ObjectStore, Vault, WorkQueue};
+use domain::ports::{ClockAndRng, CoordinationStore, DocumentStore, EventStore, ObjectStore, Vault, WorkQueue};
 
 /// The ports of the pages.
 pub struct PagesHandler {
@@ -38,6 +41,10 @@ pub struct PagesHandler {
     pub link_keys: LinkKeys,
     /// The key of contact hashes.
     pub contact_key: Vec<u8>,
+    /// Counts the requests of an address.
+    pub limits: Arc<dyn CoordinationStore>,
+    /// Where a request comes from, as the server knows it. `None` means that it does not, and that there is no limit.
+    pub client: fn(&Extensions) -> Option<IpAddr>,
     pub host: Arc<dyn ClockAndRng>,
 }
 

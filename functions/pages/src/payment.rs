@@ -1,9 +1,10 @@
 //! The page of a payment link, for tenants without a payment page of their own.
 
 use application::CommandContext;
+use application::links::verify_payment_token;
 use application::payment_links::{LinkReader, ReadLink};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{Extensions, HeaderMap, Method, header};
 use axum::response::Response;
 use domain::money;
 use domain::payment_link::PaymentLinkStatus;
@@ -69,14 +70,16 @@ pub(crate) async fn show(
     State(pages): Shared,
     method: Method,
     headers: HeaderMap,
+    extensions: Extensions,
     Path((tenant, token)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let is_opening = method == Method::GET && !is_preview(&headers);
-    let found = match tenant.parse::<TenantId>() {
-        Ok(tenant) => pages.open_payment_link(&tenant, &token, is_opening).await?,
-        Err(_) => None,
-    };
     let missing = || Problem::new(ProblemKind::NotFound, "This link is incomplete or does not exist.");
+    let tenant = tenant.parse::<TenantId>().map_err(|_| missing())?;
+    // A token that is not valid takes no read and no count.
+    verify_payment_token(&pages.link_keys, &tenant, Mode::ALL, &token).ok_or_else(missing)?;
+    pages.limit(&tenant, (pages.client)(&extensions)).await?;
+    let found = pages.open_payment_link(&tenant, &token, is_opening).await?;
     Ok(render(page_text(&headers), &found.ok_or_else(missing)?))
 }
 

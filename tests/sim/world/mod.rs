@@ -55,6 +55,8 @@ impl World {
             counters: BTreeMap::new(),
             feed: Default::default(),
             projects: true,
+            outbox: None,
+            bus: Vec::new(),
             messages: Vec::new(),
             calls: Vec::new(),
             keeps_texts: false,

@@ -1,10 +1,11 @@
-//! Queues, alerts and the coordination store.
+//! Queues, alerts, the bus and the coordination store.
 
 use async_trait::async_trait;
 use domain::ports::{
-    Addition, AlertSink, CoordinationStore, Hint, QueueDepth, QueueId, StoreError, UnmatchedQueue, UnmatchedRetry,
-    VersionedRecord, WorkQueue,
+    Addition, AlertSink, CoordinationStore, EventBus, Hint, NotTaken, QueueDepth, QueueId, StoreError, UnmatchedQueue,
+    UnmatchedRetry, VersionedRecord, WorkQueue,
 };
+use domain::publication::PublicEvent;
 use events::Timestamp;
 
 use super::World;
@@ -34,6 +35,28 @@ impl WorkQueue for World {
 
     async fn depth(&self, _: QueueId) -> Result<QueueDepth, StoreError> {
         Ok(QueueDepth::default())
+    }
+}
+
+#[async_trait]
+impl EventBus for World {
+    /// The bus takes some of the events of a call.
+    async fn put(&self, events: &[PublicEvent]) -> Result<Vec<NotTaken>, StoreError> {
+        let mut failed = Vec::new();
+        self.write_io("put events", |state| {
+            for (index, event) in events.iter().enumerate() {
+                if state.faults && state.rng.percent(15) {
+                    failed.push(NotTaken { index, code: "InternalFailure".to_owned(), is_transient: true });
+                } else {
+                    state.bus.push(event.clone());
+                }
+            }
+            if state.bug == Some(Bug::FailedEntriesUnread) {
+                failed.clear();
+            }
+        })
+        .await?;
+        Ok(failed)
     }
 }
 

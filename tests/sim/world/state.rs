@@ -9,6 +9,7 @@ use domain::ports::{
     AppendError, AppendRequest, CommunicationKey, ContentKey, DocumentKey, Hint, Listing, ObjectKey, ProjectedRow,
     QueueId, Stream, UnmatchedRetry, VersionedRecord, ViewScope,
 };
+use domain::publication::PublicEvent;
 use domain::stats::Counters;
 use events::{AttemptId, StreamId, TenantId};
 use tests::rng::SeededRng;
@@ -74,6 +75,10 @@ pub struct WorldState {
     pub feed: [VecDeque<StreamImage>; FEEDS],
     /// Whether projections run.
     pub projects: bool,
+    /// The change stream as the function publish reads it. `None` if it does not run.
+    pub outbox: Option<[VecDeque<StreamImage>; FEEDS]>,
+    /// The public events on the bus, in the order in which it took them.
+    pub bus: Vec<PublicEvent>,
     pub messages: Vec<Message>,
     pub calls: Vec<Call>,
     /// Whether calls keep what their messages say.
@@ -159,6 +164,10 @@ impl WorldState {
             Listing::Unchanged => (),
             Listing::Add => drop(self.listed.insert(id.clone(), true)),
             Listing::Remove => drop(self.listed.insert(id.clone(), false)),
+        }
+        if let Some(outbox) = &mut self.outbox {
+            let image = StreamImage { id: id.clone(), stream: stream.clone() };
+            outbox[usize::from(id.shard_byte()) % FEEDS].push_back(image);
         }
         if self.projects {
             let image = StreamImage { id: id.clone(), stream: stream.clone() };

@@ -1,10 +1,11 @@
 //! The files of invoices: those that events name, and those that are printed.
 
 use domain::business_event::{DocumentAct, InvoiceFile};
+use domain::invoice::printed_upload;
 use domain::ports::StoreError;
 use domain::printable_invoice::PrintableInvoice;
 use domain::{file_name, public_url};
-use events::{FactSource, InvoiceDocument, InvoiceEvent, InvoiceRef, InvoiceTerms, TenantId, derived_id};
+use events::{FactSource, InvoiceDocument, InvoiceEvent, InvoiceRef, InvoiceTerms, TenantId};
 
 use crate::app::App;
 use crate::attachments::{self, UploadState};
@@ -24,8 +25,6 @@ const NO_PRINTER: &str = "no_printer";
 pub(super) struct FoundDocument {
     pub file: Option<AttachmentRef>,
     pub note: Option<String>,
-    /// The upload, if it was printed just now.
-    pub printed: Option<String>,
     /// The file, if it is an upload, for the facts of its invoice.
     pub upload: Option<InvoiceDocument>,
 }
@@ -36,22 +35,14 @@ impl FoundDocument {
     }
 }
 
-/// The id of the upload that is printed for an event.
-pub(super) fn upload_of(tenant: &TenantId, event: &str) -> String {
-    derived_id("att", tenant, &["invoice document", event])
-}
-
-/// Whether a file has to be printed before it can be sent.
+/// Whether an upload can be sent.
 ///
 /// # Errors
 ///
 /// [`StoreError`]
-pub(super) async fn must_print(app: &App, caller: &Caller, event: &str, act: &DocumentAct) -> Result<bool, StoreError> {
-    if !matches!(act.file, InvoiceFile::Printed(_)) {
-        return Ok(false);
-    }
-    let known = attachments::find_checked(app, caller, &upload_of(&caller.principal.tenant, event)).await?;
-    Ok(known.is_none_or(|file| file.state != UploadState::Ready))
+pub(super) async fn is_ready(app: &App, caller: &Caller, upload: &str) -> Result<bool, StoreError> {
+    let file = attachments::find_checked(app, caller, upload).await?;
+    Ok(file.is_some_and(|file| file.state == UploadState::Ready))
 }
 
 /// Finds the file that a message has, and prints it if that is wanted. What is printed is stored under an id that comes
@@ -110,7 +101,7 @@ async fn printed(
     invoice: &PrintableInvoice,
     name: &str,
 ) -> Result<FoundDocument, StoreError> {
-    let id = upload_of(&caller.principal.tenant, event);
+    let id = printed_upload(&caller.principal.tenant, event);
     let mut found = FoundDocument {
         file: Some(AttachmentRef { attachment_id: Some(id.clone()), ..AttachmentRef::default() }),
         ..FoundDocument::default()
@@ -131,7 +122,6 @@ async fn printed(
                 return Ok(FoundDocument::without(error.code()));
             }
         }
-        found.printed = Some(id);
     }
     Ok(found)
 }

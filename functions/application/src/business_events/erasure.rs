@@ -6,7 +6,7 @@ use domain::business_event::{BusinessEventState, Command, Person};
 use domain::ports::StoreError;
 use events::{Mode, Timestamp};
 
-use super::{StoredEvent, documents, persons, stored};
+use super::{StoredEvent, persons, stored};
 use crate::app::App;
 use crate::attachments;
 use crate::caller::{Caller, Forbidden};
@@ -54,7 +54,7 @@ pub async fn erase(app: &App, caller: &Caller, subject: &str) -> Result<(usize, 
             unrecorded += 1;
         }
         // What was printed for it may belong to no message yet.
-        attachments::erase(app, tenant, &documents::upload_of(tenant, id)).await?;
+        attachments::erase(app, tenant, &domain::invoice::printed_upload(tenant, id)).await?;
         stored::delete(documents, tenant, content).await?;
     }
     Ok((count, unrecorded))

@@ -86,8 +86,10 @@ impl Handling<'_> {
             return Ok(skipped(note));
         }
         let upload = document.upload.clone();
-        // Another event about the same thing is not sent again, whatever it says.
-        let key = (idempotency_key, body_hash(&json!(name)));
+        // Another event about the same thing is not sent again, whatever it says. Its content has another name in the vault:
+        // two events that are handled at once do not overwrite each other's.
+        let known = messages::id_of(&caller, &idempotency_key);
+        let key = (idempotency_key, body_hash(&json!([name, self.id])));
         let message = message_of(send, document, Source::Event, key);
         Ok(match messages::send(self.app, &caller, &message).await {
             Ok(accepted) => {
@@ -107,7 +109,7 @@ impl Handling<'_> {
             }
             Err(MessageError::Execute(ExecuteError::Rejected(Rejection::IdempotencyKeyReused))) => {
                 self.erase_printed(send).await?;
-                skipped("already_sent")
+                ActOutcome { reference: Some(known.to_string()), ..skipped("already_sent") }
             }
             Err(error) => {
                 let refused = skipped(error.refusal()?);
@@ -121,7 +123,7 @@ impl Handling<'_> {
     async fn erase_printed(&self, send: &SendAct) -> Result<(), StoreError> {
         let is_printed = send.document.as_ref().is_some_and(|act| matches!(act.file, InvoiceFile::Printed(_)));
         if is_printed {
-            attachments::erase(self.app, self.tenant, &documents::upload_of(self.tenant, self.id)).await?;
+            attachments::erase(self.app, self.tenant, &domain::invoice::printed_upload(self.tenant, self.id)).await?;
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use domain::access::{Permission, Reach};
 use domain::aggregate::AggregateKey;
 use domain::business_event::{
-    Act, Contact, Document, EventData, Interpretation, InvoiceData, Known, KnownPerson, SendAct, invoice_messages,
+    Act, Contact, Document, DocumentAct, EventData, Interpretation, InvoiceData, InvoiceFile, Known, KnownPerson,
+    SendAct, invoice_messages,
 };
 use domain::communication::Rejection;
 use domain::data_subject;
@@ -22,7 +23,6 @@ use super::message::message_of;
 use super::{persons, settings, stored, stream, understand};
 use crate::actions::{self, Action};
 use crate::app::App;
-use crate::attachments;
 use crate::caller::{Caller, Forbidden};
 use crate::execute::{self, ExecuteError};
 use crate::hash::body_hash;
@@ -100,7 +100,7 @@ pub async fn send_invoice(
     let sending = Sending { app, caller, found: &found, request, channel };
     let planned = sending.plan().await?;
     actions::record(app, caller, &Action::InvoiceChanged { invoice: id.clone(), act: "send".to_owned() }).await?;
-    if sending.must_print(&planned).await? {
+    if planned.prints() {
         let (request, by) = (sending.request.clone(), caller.actor().name());
         let command = Command::RequestSending { request, channel, by };
         let requested = match invoices::execute(app, &caller.context(), &found.key, command).await {
@@ -274,6 +274,18 @@ struct Plan {
     told: Option<FactSource>,
 }
 
+impl Plan {
+    /// Whether a document of its messages must be printed first.
+    fn prints(&self) -> bool {
+        let is_printed = |document: &DocumentAct| matches!(document.file, InvoiceFile::Printed(_));
+        let prints = |act: &Planned| match act {
+            Planned::Send(send, _) => send.document.as_ref().is_some_and(is_printed),
+            Planned::Skip(_) => false,
+        };
+        self.acts.iter().any(prints)
+    }
+}
+
 struct Sending<'a> {
     app: &'a App,
     caller: &'a Caller,
@@ -288,11 +300,6 @@ impl Sending<'_> {
         self.found.key.stream_id().id
     }
 
-    /// What names the file that is printed.
-    fn printed_for(&self, told: &Option<FactSource>) -> String {
-        told.as_ref().map_or_else(|| self.id(), |told| told.event.clone())
-    }
-
     async fn plan(&self) -> Result<Plan, SendInvoiceError> {
         let (app, caller, state) = (self.app, self.caller, &self.found.loaded.state);
         if let Some(reason) = refusal(state) {
@@ -303,6 +310,7 @@ impl Sending<'_> {
         for act in plan(app, caller, state, &invoice, self.channel).await? {
             match act {
                 Act::Send(mut send) => {
+                    self.use_known_file(&mut send).await?;
                     let link = add_link(app, caller, &self.id(), &mut send).await?;
                     acts.push(Planned::Send(send, link));
                 }
@@ -322,16 +330,17 @@ impl Sending<'_> {
         }
     }
 
-    /// Whether a document of the messages must be printed first.
-    async fn must_print(&self, plan: &Plan) -> Result<bool, StoreError> {
-        for act in &plan.acts {
-            let Planned::Send(send, _) = act else { continue };
-            let Some(document) = &send.document else { continue };
-            if documents::must_print(self.app, self.caller, &self.printed_for(&plan.told), document).await? {
-                return Ok(true);
-            }
+    /// What was sent before is not printed again. A request that waits prints its own, so that a try that ended early leaves
+    /// nothing that no message has.
+    async fn use_known_file(&self, send: &mut SendAct) -> Result<(), StoreError> {
+        let Some(document) = &mut send.document else { return Ok(()) };
+        let known = self.found.loaded.state.facts.current_document();
+        let (InvoiceFile::Printed(_), Some(known)) = (&document.file, known) else { return Ok(()) };
+        let waits = self.found.loaded.state.sendings.get(&self.request).is_some();
+        if !waits && documents::is_ready(self.app, self.caller, &known.attachment).await? {
+            document.file = InvoiceFile::Upload(known.attachment.clone());
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Sends the messages. Returns what became of each, and whether an earlier request sent one.
@@ -361,16 +370,14 @@ impl Sending<'_> {
             CommunicationKey { tenant: caller.principal.tenant.clone(), id: messages::id_of(caller, &key) };
         let is_sent = app.executor(&caller.context()).load(&communication).await.map_err(ProcessError::from)?;
         let document = match &send.document {
-            Some(act) if is_sent.state.requested().is_err() => {
-                documents::find(app, caller, &self.printed_for(told), act).await?
-            }
+            Some(act) if is_sent.state.requested().is_err() => documents::find(app, caller, &self.request, act).await?,
             Some(_) | None => FoundDocument::default(),
         };
         let is_required = send.document.as_ref().is_some_and(|act| act.is_required);
         if let Some(note) = document.note.as_ref().filter(|_| is_required) {
             return Ok(skipped(note));
         }
-        let (printed, upload) = (document.printed.clone(), document.upload.clone());
+        let upload = document.upload.clone();
         let fingerprint = body_hash(&json!([id, self.channel]));
         let message = message_of(send, document, Source::Api, (key, fingerprint));
         let accepted = match messages::send(app, caller, &message).await {
@@ -379,11 +386,7 @@ impl Sending<'_> {
                 return Err(SendInvoiceError::KeyReused);
             }
             Err(error) => {
-                let refused = skipped(error.refusal()?);
-                if let Some(upload) = printed {
-                    attachments::erase(app, &caller.principal.tenant, &upload).await?;
-                }
-                return Ok(refused);
+                return Ok(skipped(error.refusal()?));
             }
         };
         let command = Command::RecordSending { communication: accepted.key.id, how: InvoiceSending::Manual };

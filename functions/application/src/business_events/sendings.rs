@@ -1,12 +1,13 @@
 //! Carries out the requests of people to send an invoice whose document must be printed first.
 
-use domain::invoice::{Command, SendingRequest};
+use domain::invoice::{Command, SendingRequest, printed_upload};
 use events::{ActOutcome, MessageType, StreamId};
 use futures_util::future::BoxFuture;
 
 use super::handling::skipped;
 use super::send_invoice::{SendInvoiceError, carry_out};
 use crate::app::App;
+use crate::attachments;
 use crate::execute::{self, CommandContext};
 use crate::invoices::{self, FoundInvoice, InvoiceError};
 use crate::process::ProcessError;
@@ -26,6 +27,10 @@ pub fn run_sendings<'a>(app: &'a App, id: &'a StreamId) -> BoxFuture<'a, Result<
             let found = FoundInvoice { key: key.clone(), reference, loaded };
             let is_last = MAX_WAIT_MS < app.host.now().millis_since(waiting.at);
             let acts = ended(carry_out(app, &found, &waiting).await, &waiting, is_last)?;
+            if acts.iter().all(|act| act.reference.is_none()) {
+                // An earlier try may have printed it.
+                attachments::erase(app, &id.tenant, &printed_upload(&id.tenant, &waiting.id)).await?;
+            }
             let end = Command::EndSending { request: waiting.id.clone(), acts };
             loaded = invoices::execute(app, &context, &key, end).await?;
         }

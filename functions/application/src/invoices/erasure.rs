@@ -1,7 +1,7 @@
 //! Invoices of a person who is erased: their amounts stay for the books, and there are no more reminders.
 
 use domain::access::{Permission, Reach};
-use domain::invoice::{Command, InvoiceRow, InvoiceStage, InvoiceState, customer_range};
+use domain::invoice::{Command, InvoiceRow, InvoiceStage, InvoiceState, customer_range, printed_upload};
 use domain::payment_link;
 use domain::ports::{StoreError, ViewRow, ViewScope};
 use events::{LinkRevokeReason, Mode, Recipient};
@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 
 use super::{execute, stream};
 use crate::app::App;
+use crate::attachments;
 use crate::business_events::EraseError;
 use crate::caller::Caller;
 use crate::execute::{self as streams, Loaded};
@@ -111,6 +112,11 @@ pub async fn erase(app: &App, caller: &Caller, customer: &Recipient) -> Result<(
 /// Erases an invoice, and then revokes its link. A link of an erased invoice shows nothing, revoked or not.
 async fn erase_one(app: &App, caller: &Caller, id: &str) -> Result<(), ProcessError> {
     let (tenant, by) = (&caller.principal.tenant, caller.principal.actor_id());
+    // What was printed for requests that wait belongs to no message yet.
+    let waiting = super::load(app, tenant, id).await?.sendings;
+    for request in waiting.waiting() {
+        attachments::erase(app, tenant, &printed_upload(tenant, &request.id)).await?;
+    }
     let command = Command::Erase { by: by.clone() };
     let erased = execute(app, &caller.context(), &stream(tenant, id), command).await?;
     if let Some(link) = &erased.state.link {

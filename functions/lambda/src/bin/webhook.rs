@@ -6,7 +6,7 @@ use application::directory::build_deployment_providers;
 use aws_lambda_events::sqs::SqsEvent;
 use infra::SystemClockAndRng;
 use infra::providers::HttpClients;
-use lambda::{Adapters, failures, messages, provider_factory, variable};
+use lambda::{Adapters, client_address, failures, messages, provider_factory, variable};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pages::PagesHandler;
 use webhook::WebhookHandler;
@@ -43,6 +43,7 @@ async fn main() -> Result<(), Error> {
         .await;
     }
     let config = pages::config::Config::read(variable)?;
+    let limits = store.clone();
     let pages = PagesHandler {
         store: store.clone(),
         vault: store.clone(),
@@ -52,6 +53,8 @@ async fn main() -> Result<(), Error> {
         objects: adapters.objects(&http, config.files_bucket),
         link_keys: config.link_keys,
         contact_key: webhook.contact_key.clone(),
+        limits,
+        client: client_address,
         host: Arc::new(SystemClockAndRng),
     };
     let router = webhook::router(Arc::new(webhook)).merge(pages::router(Arc::new(pages)));
