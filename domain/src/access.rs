@@ -2,6 +2,8 @@
 
 use events::{Channel, Role};
 
+use crate::ports::Principal;
+
 /// A permission that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
@@ -93,6 +95,32 @@ pub fn role_includes(role: Role, other: Role) -> bool {
 
 pub fn role_allows(role: Role, permission: Permission) -> bool {
     permissions(role).contains(&permission)
+}
+
+/// Why a caller may not use an operation at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Their role does not have the permission.
+    Role,
+    /// Their key is for a team.
+    Team,
+    /// Their key is restricted to some channels, and the operation concerns all.
+    Restricted,
+}
+
+/// Checks the role of a caller, and whether a restricted key may do anything of this reach at all.
+///
+/// # Errors
+///
+/// [`Denial`]
+pub fn check(principal: &Principal, permission: Permission, reach: Reach) -> Result<(), Denial> {
+    if !role_allows(principal.role, permission) {
+        return Err(Denial::Role);
+    }
+    if principal.team.is_some() && (reach != Reach::Scoped || !TEAM_PERMISSIONS.contains(&permission)) {
+        return Err(Denial::Team);
+    }
+    if principal.channels.is_some() && reach == Reach::Everything { Err(Denial::Restricted) } else { Ok(()) }
 }
 
 /// Whether all channels of a key are also channels of another. `None` means all channels.

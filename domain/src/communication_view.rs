@@ -102,6 +102,19 @@ impl Projection for State {
 /// The value of the index of dead letters, which is the same for all of them.
 const DEAD_LETTER: &str = "dead";
 
+/// The value of [`RowIndex::Due`] for messages that wait for a time.
+const AHEAD: &str = "ahead";
+
+/// The messages that become due in a time, ordered by it.
+pub fn due_between(from: Timestamp, before: Timestamp) -> RowRange {
+    RowRange { index: Some((RowIndex::Due, AHEAD.to_owned())), from: time_prefix(from), before: time_prefix(before) }
+}
+
+/// The time in the key of a row of [`due_between`].
+pub fn due_of(due_key: &str) -> Option<Timestamp> {
+    Some(Timestamp(due_key.split_once('#')?.0.parse().ok()?))
+}
+
 impl ViewRow for CommunicationRow {
     const VIEW: &'static str = "com";
 
@@ -128,10 +141,21 @@ impl ViewRow for CommunicationRow {
             (RowIndex::Entity, entity_index_key(&self.entity_type, &self.entity_id)),
             (RowIndex::DeadLetters, dead_letter),
             (RowIndex::ProviderMessage, self.provider_message_id.clone()),
+            (RowIndex::Due, self.due().map(|_| AHEAD.to_owned())),
         ]
         .into_iter()
         .filter_map(|(index, value)| Some((index, value?)))
         .collect()
+    }
+
+    /// When it is sent, if that lies ahead. A message that is sent at once is never in this index, so it costs nothing.
+    fn due(&self) -> Option<String> {
+        let at = match self.lifecycle.as_str() {
+            "scheduled" => self.scheduled_at,
+            "retry_wait" => self.next_retry_at,
+            _ => None,
+        };
+        at.map(time_prefix)
     }
 
     fn counters(&self) -> Counters {

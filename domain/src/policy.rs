@@ -30,6 +30,11 @@ pub const DEFAULT_RETRY_AFTER_MS: i64 = MINUTE_MS;
 pub const RETRY_AFTER_RANGE_MS: (i64, i64) = (1_000, HOUR_MS);
 /// Delay while a provider rejects our credentials or the account is empty, in milliseconds.
 pub const ACCOUNT_HOLD_MS: i64 = 15 * MINUTE_MS;
+/// How long a message of a paused channel waits until it is looked at again, in milliseconds. A resumed channel sends
+/// hints itself; this is for those that it does not reach.
+pub const PAUSE_HOLD_RANGE_MS: (i64, i64) = (2 * MINUTE_MS, 10 * MINUTE_MS);
+/// How long a pause that was read may be believed, in milliseconds, so that a resumed channel sends at once.
+pub const PAUSE_RECHECK_MS: i64 = 1_000;
 /// Delay before the next provider is tried, in milliseconds.
 pub const FAILOVER_DELAY_MS: i64 = 1_000;
 /// How long the query about an attempt in doubt is repeated while the provider does not answer, in milliseconds.
@@ -62,6 +67,11 @@ pub fn backoff_ms(counted: u16, chance: u64) -> i64 {
 /// The delay after a provider asked us to wait.
 pub fn retry_after_ms(requested: Option<i64>) -> i64 {
     requested.unwrap_or(DEFAULT_RETRY_AFTER_MS).clamp(RETRY_AFTER_RANGE_MS.0, RETRY_AFTER_RANGE_MS.1)
+}
+
+/// How long a message waits for a channel that has been paused for `paused_ms`.
+pub fn pause_hold_ms(paused_ms: i64) -> i64 {
+    (paused_ms / 4).clamp(PAUSE_HOLD_RANGE_MS.0, PAUSE_HOLD_RANGE_MS.1)
 }
 
 /// The delay of the next repair after `hints` hints had no effect.

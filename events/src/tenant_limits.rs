@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RateLimit, event_family};
+use crate::{Channel, RateLimit, event_family};
 
-/// The limits that a tenant sets for itself. Each tenant has one stream.
+/// The limits that a tenant sets for itself, and the channels that it has paused. Each tenant has one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum TenantLimitsEvent {
@@ -16,6 +16,10 @@ pub enum TenantLimitsEvent {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         daily_spend_caps: BTreeMap<String, i64>,
     },
+    /// v1. No attempt begins on this channel until it is resumed. What is due waits.
+    SendingPaused { channel: Channel, reason: String },
+    /// v1. What waited is sent again.
+    SendingResumed { channel: Channel },
 }
 
-event_family!(TenantLimitsEvent { LimitsChanged: 1 });
+event_family!(TenantLimitsEvent { LimitsChanged: 1, SendingPaused: 1, SendingResumed: 1 });

@@ -53,6 +53,9 @@ test("pictures", { skip: !folder && "TIDINGS_PICTURES is not set" }, async () =>
     collections: "/collections",
     invoice: `/invoices/${invoice}`,
     events: "/business-events",
+    person: "/people/customer/7",
+    providers: "/settings/providers",
+    limits: "/settings/limits",
   };
   await page.goto(tidings.url);
   for (const [name, path] of Object.entries(pages)) {

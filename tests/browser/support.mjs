@@ -99,6 +99,12 @@ export async function fill(tidings) {
     long: await tidings.send({ subject: "x".repeat(180), content: `${"word ".repeat(900)}${"x".repeat(500)}` }),
     rtl: await tidings.send({ recipientName: "أحمد", subject: "فاتورة رقم 12", content: "مرحبا" }),
   };
+  const soon = new Date(Date.parse((await tidings.call("GET", "/_dev/clock")).now) + 20 * 60_000).toISOString();
+  await tidings.send({ scheduledAt: soon, recipientContact: "soon@sim.test" });
+  // A channel that is paused, and a message that waits for it.
+  const reason = `<b>${"y".repeat(150)}</b> "wrong amount"`;
+  await tidings.call("POST", "/api/limits/channels/whatsapp/pause", { reason });
+  ids.held = await tidings.send({ channel: "whatsapp", recipientContact: "+447700900011", subject: undefined, content: "Hello" });
   await fillTemplates(tidings);
   await fillSettings(tidings);
   await fillInvoices(tidings);

@@ -71,3 +71,26 @@ async fn nothing_is_kept_of_a_message_whose_content_is_kept_for_a_short_time() {
     let shown = server.get(&format!("/api/communications/{sent}/attempts")).await.body;
     assert_eq!((&shown["attempts"][0]["outcome"], &shown["attempts"][0]["request"]), (&json!("refused"), &Value::Null));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_of_the_callback_address_is_removed_from_kept_requests() {
+    let server = TestServer::new().await;
+    let examples = server.get("/_dev/providers").await.body;
+    let found = examples["channels"].as_array().expect("examples").iter().find(|it| it["provider"] == "twilio");
+    let mut body = found.expect("an example of Twilio").clone();
+    body["channel"] = json!("sms");
+    let body = json!({ "provider": "twilio", "channel": "sms", "name": "Own", "settings": body["settings"] });
+    let added = server.post("/api/channels", body).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
+    let secret = added.text("/webhookUrl").rsplit('/').next().expect("a secret").to_owned();
+    assert!(secret.len() >= 16, "{secret}");
+    let sent = server.send(sms("+447700900011")).await;
+    eventually("an attempt is refused", async || {
+        (server.communication(&sent).await.body["lifecycle"] == "retry_wait").then_some(())
+    })
+    .await;
+    let shown = server.get(&format!("/api/communications/{sent}/attempts")).await.body;
+    let request = shown["attempts"][0]["request"]["body"].as_str().expect("a body");
+    assert!(request.contains("StatusCallback") && request.contains("removed"), "{request}");
+    assert!(!shown.to_string().contains(&secret), "{shown}");
+}

@@ -186,8 +186,8 @@ async fn a_template_is_written_checked_published_and_restored() {
     assert!(html.contains("Version 2 is ready to publish") && html.contains("<ins>+ Hello {{customerName}}"), "{html}");
     let (_, at, html) = post(&format!("{path}/publish"), &[("draft", "2"), ("base", "1")]).await;
     assert!(at == path && html.contains("Version 2 is in use"), "{html}");
-    let (status, ..) = post(&format!("{path}/publish"), &[("draft", "2"), ("base", "1")]).await;
-    assert_eq!(status, StatusCode::NOT_FOUND, "it is published once");
+    let (_, at, html) = post(&format!("{path}/publish"), &[("draft", "2"), ("base", "1")]).await;
+    assert!(at == path && html.contains("There is no draft any more"), "it is published once: {html}");
 
     let (_, _, html) = post(&format!("{path}/versions/1"), &[("base", "2")]).await;
     assert!(html.contains("Restored as a new version") && html.contains("Version 3 is in use"), "{html}");
@@ -245,4 +245,124 @@ async fn the_inbox_acts_as_the_recipient() {
     assert!(html.contains("The clock was moved"), "{html}");
     let (_, html) = post("/inbox", &[("do", "clear")]).await;
     assert!(html.contains("The inbox is empty") && html.contains("Nothing received yet"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_cannot_be_read_is_a_page_with_a_way_back() {
+    let server = TestServer::new().await;
+    for path in ["/messages/%ff", "/inbox/abc/mail", "/templates/tpl_a/versions/x", "/people/customer/%ff", "/nothing"]
+    {
+        let seen = page(&server, path).await;
+        assert_eq!(seen.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(seen.html.contains("There is nothing here") && seen.html.contains("View overview"), "{path}");
+    }
+    let back = async |referer: String| {
+        let request = server.client.get(format!("{}/messages/com_x", server.local.url)).header("accept", "text/html");
+        request.header("referer", referer).send().await.expect("an answer").text().await.expect("text")
+    };
+    let html = back(format!("{}/messages?status=failed", server.local.url)).await;
+    assert!(html.contains(r#"href="/messages?status=failed">Back to the page before"#), "{html}");
+    for elsewhere in ["https://evil.example/messages", "//evil.example", "x"] {
+        assert!(!back(elsewhere.to_owned()).await.contains("Back to the page before"), "{elsewhere}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_is_paused_and_resumed_on_the_queue_page() {
+    let server = TestServer::new().await;
+    let token = token_of(&page(&server, "/queue").await.html);
+    let post = async |path: &str, fields: &[(&str, &str)]| {
+        let form = [&[("_token", &*token)], fields].concat();
+        let request =
+            server.client.post(format!("{}{path}", server.local.url)).header("accept", "text/html").form(&form);
+        let response = request.send().await.expect("an answer");
+        (response.status(), response.text().await.expect("text"))
+    };
+    let (status, html) = post("/queue/pause", &[("channel", "sms"), ("reason", "")]).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(html.contains("<title>Error: ") && html.contains(r##"href="#f-reason""##), "{html}");
+    let (_, html) = post("/queue/pause", &[("channel", "sms"), ("reason", "Wrong <amount>")]).await;
+    for part in [
+        "SMS is paused. What is due waits.",
+        "<h1>SMS is paused; no dead letters</h1>",
+        "Wrong &#60;amount&#62;",
+        "Resume SMS",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    let held = server.send(tests::server::sms("+447700900001")).await;
+    let message = page(&server, &format!("/messages/{held}")).await;
+    assert!(message.html.contains("It waits: SMS is paused since"), "{}", message.html);
+    let overview = page(&server, "/").await;
+    assert!(
+        overview.html.contains("SMS is paused since") && overview.html.contains("item needs attention"),
+        "{}",
+        overview.html
+    );
+    let (status, html) = post("/queue/resume", &[("channel", "sms")]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("SMS sends again.") && html.contains("<h1>No dead letters</h1>"), "{html}");
+    server.until_status(&held, "delivered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_finds_messages_people_templates_and_pages() {
+    let server = TestServer::new().await;
+    let mut body = email("opened@sim.test");
+    body["recipientId"] = json!("cus-<7>");
+    let id = server.send(body).await;
+    server.until_status(&id, "opened").await;
+    let empty = page(&server, "/search").await;
+    assert!(empty.html.contains(r#"href="/queue">Queue</a>"#) && empty.html.contains("data-palette"), "{}", empty.html);
+    let by_id = page(&server, &format!("/search?q={id}")).await;
+    assert!(by_id.html.contains("What happened"), "it leads to the message: {}", by_id.html);
+    let found = async || {
+        let seen = page(&server, "/search?q=cus-%3C7%3E").await;
+        seen.html.contains(&format!("/messages/{id}")).then_some(seen)
+    };
+    let seen = eventually("the list has it", found).await;
+    assert!(seen.html.contains("/people/customer/cus-%3C7%3E") && !seen.html.contains("cus-<7>"), "{}", seen.html);
+    let templates = page(&server, "/search?q=INVOICE_em").await;
+    assert!(templates.html.contains("/templates/tpl_invoice_email"), "{}", templates.html);
+    let pages = page(&server, "/search?q=audit").await;
+    assert!(pages.html.contains(r#"href="/audit">Audit trail</a>"#), "{}", pages.html);
+    let nothing = page(&server, "/search?q=%00%ff%27%22").await;
+    assert!(nothing.status == StatusCode::OK && nothing.html.contains("Nothing has this name"), "{}", nothing.html);
+    let address = page(&server, "/search?q=ada%40example.com").await;
+    assert!(address.html.contains("/suppressions?contact=ada%40example.com"), "{}", address.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_template_is_previewed_with_what_uses_it() {
+    let server = TestServer::new().await;
+    let template = json!({
+        "name": "Reminder <b>", "code": "own_reminder", "channel": "sms", "type": "payment_reminder", "bodyTemplate": "Pay",
+    });
+    let id = server.post("/api/communication-templates", template).await.text("/id").to_owned();
+    let schedule = json!({
+        "name": "Weekly", "start": "2030-01-01", "timeZone": "UTC", "when": { "cron": "0 9 * * 1" },
+        "action": { "send": { "channel": "sms", "type": "payment_reminder", "recipientContact": "+447700900001", "templateId": id } },
+    });
+    let schedule = server.post("/api/schedules", schedule).await;
+    assert_eq!(schedule.status, StatusCode::CREATED, "{}", schedule.body);
+    let editor = page(&server, &format!("/templates/{id}")).await;
+    assert!(editor.html.contains(&format!("/templates/{id}/delete")), "{}", editor.html);
+    let preview = page(&server, &format!("/templates/{id}/delete")).await;
+    for part in [
+        "Nothing has been deleted yet",
+        "The schedule Weekly sends it",
+        "Delete template Reminder &#60;b&#62;",
+        "Keep template",
+    ] {
+        assert!(preview.html.contains(part), "{part}: {}", preview.html);
+    }
+    let form = [("_token", token_of(&preview.html))];
+    let request = server.client.post(format!("{}/templates/{id}/delete", server.local.url)).form(&form);
+    let html = request.send().await.expect("an answer").text().await.expect("text");
+    assert!(html.contains("Template deleted."), "{html}");
+    assert_eq!(server.get(&format!("/api/communication-templates/{id}")).await.status, StatusCode::NOT_FOUND);
+    let acts = server.get("/api/audit?subject=templates").await;
+    assert_eq!(acts.text("/acts/0/type"), "TemplateDeleted");
+    let system = page(&server, "/templates/tpl_invoice_email/delete").await;
+    assert_eq!(system.status, StatusCode::CONFLICT);
 }

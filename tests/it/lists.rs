@@ -159,3 +159,48 @@ async fn a_provider_is_asked_for_the_status_of_a_message() {
         assert_eq!((asked.text("/provider"), asked.text("/providerStatus")), (provider, status), "{}", asked.body);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_become_due_are_counted_by_minute_and_hour() {
+    let server = TestServer::new().await;
+    let now = server.post("/_dev/clock", json!({ "advanceMs": 0 })).await;
+    let now = api::fields::parse_time(now.text("/now")).expect("a time");
+    let minute = events::Timestamp(now.0 / 60_000 * 60_000);
+    let later = |minutes: i64| api::fields::show_time(events::Timestamp(minute.0 + minutes * 60_000 + 30_000));
+    let mut ids = Vec::new();
+    for minutes in [20, 20, 21, 90, 60 * 30] {
+        let mut body = tests::server::email("ada@example.com");
+        body["scheduledAt"] = json!(later(minutes));
+        ids.push(server.send(body).await);
+    }
+    let read = async || server.get("/api/communications/queue/upcoming").await;
+    let of = |answer: &tests::server::Answer, list: &str| -> Vec<(String, u64)> {
+        let slots = answer.body[list].as_array().expect("slots").clone();
+        let slots = slots.iter().filter(|slot| slot["messages"] != 0);
+        slots
+            .map(|slot| {
+                (slot["from"].as_str().expect("a time").to_owned(), slot["messages"].as_u64().expect("a count"))
+            })
+            .collect()
+    };
+    let at = |minutes: i64| api::fields::show_time(events::Timestamp(minute.0 + minutes * 60_000));
+    let counted = tests::server::eventually("the rows are there", async || {
+        let answer = read().await;
+        (of(&answer, "hours").iter().map(|(_, count)| count).sum::<u64>() == 4).then_some(answer)
+    })
+    .await;
+    let minutes = of(&counted, "minutes");
+    assert_eq!(minutes, [(at(20), 2), (at(21), 1)], "{}", counted.body);
+    assert_eq!(counted.body["hours"].as_array().map(Vec::len), Some(24));
+    assert_eq!(of(&counted, "hours").iter().map(|(_, count)| *count).collect::<Vec<_>>(), [3, 1], "{}", counted.body);
+    assert_eq!(counted.body["overdue"], json!(0));
+    let answer = server.post(&format!("/api/communications/{}/cancel", ids[0]), json!({})).await;
+    assert_eq!(answer.status, reqwest::StatusCode::OK, "{}", answer.body);
+    tests::server::eventually("a cancelled message is not due", async || {
+        (of(&read().await, "minutes") == [(at(20), 1), (at(21), 1)]).then_some(())
+    })
+    .await;
+    let html = server.client.get(format!("{}/queue", server.local.url)).send().await.expect("a page").text().await;
+    let html = html.expect("text");
+    assert!(html.contains("Due in the next 24 hours") && html.contains("The next hour by minute"), "{html}");
+}

@@ -203,3 +203,18 @@ async fn the_clock_stops_at_every_timer_on_its_way() {
     let refused = server.post("/_dev/clock", json!({ "to": "2199-01-01T00:00:00Z" })).await;
     assert_eq!(refused.text("/errors/0/pointer"), "/to");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_requests_that_move_the_clock_at_once_do_not_pass_their_goal() {
+    let server = TestServer::new().await;
+    let now = server.post("/_dev/clock", json!({ "advanceMs": 0 })).await;
+    let now = api::fields::parse_time(now.text("/now")).expect("a time");
+    let goal = api::fields::show_time(events::Timestamp(now.0 + 48 * 3_600_000));
+    let jump = || server.post("/_dev/clock", json!({ "to": goal }));
+    let (one, other) = futures_util::future::join(jump(), jump()).await;
+    for answer in [one, other] {
+        let after = api::fields::parse_time(answer.text("/now")).expect("a time");
+        let passed = after.0 - now.0 - 48 * 3_600_000;
+        assert!((0..60_000).contains(&passed), "{passed} ms too far");
+    }
+}

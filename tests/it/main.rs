@@ -11,6 +11,7 @@ mod business_invoices;
 mod channels;
 mod collections;
 mod console;
+mod console_attacks;
 mod console_invoices;
 mod console_people;
 mod console_settings;

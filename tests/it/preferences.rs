@@ -311,3 +311,33 @@ async fn a_person_is_known_by_their_preferences_and_messages() {
     );
     assert_eq!(server.get("/api/suppressions?contact=%2B447700900005").await.body["suppressions"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_refused_leaves_the_addresses_as_they_are() {
+    let server = TestServer::new().await;
+    for round in 0..15 {
+        let path = format!("/api/communication-preferences/customer/p{round}");
+        let change = |n: u32| {
+            let body = json!({ "preferredEmail": format!("n{n}@example.com"), "smsEnabled": n.is_multiple_of(2) });
+            server.answer(server.request(Method::PATCH, &path).header("if-match", "\"0\"").json(&body))
+        };
+        let answers = futures_util::future::join_all((0..4).map(change)).await;
+        let changed: Vec<usize> = (0..4).filter(|n| answers[*n].status == StatusCode::OK).collect();
+        assert_eq!(
+            changed.len(),
+            1,
+            "one of them is first: {:?}",
+            answers.iter().map(|a| a.status).collect::<Vec<_>>()
+        );
+        let stored = server.get(&path).await;
+        assert_eq!(stored.text("/preferredEmail"), format!("n{}@example.com", changed[0]), "{}", stored.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_names_message_types_as_they_are() {
+    let server = TestServer::new().await;
+    patch(&server, ADA, json!({ "preferences": { "payment_link": ["sms"] } })).await;
+    let history = server.get(&format!("{ADA}/history")).await;
+    assert!(history.body.to_string().contains(r#""types":{"payment_link":["sms"]}"#), "{}", history.body);
+}

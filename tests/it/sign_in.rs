@@ -53,9 +53,9 @@ impl Person {
     }
 }
 
-struct Console {
-    server: TestServer,
-    browser: Client,
+pub struct Console {
+    pub server: TestServer,
+    pub browser: Client,
     issuer: String,
     person: Person,
 }
@@ -76,7 +76,7 @@ fn value_of(cookies: &[&str], name: &str) -> String {
 }
 
 impl Console {
-    async fn new() -> Console {
+    pub async fn new() -> Console {
         let person = Person::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let issuer = format!("http://{}", listener.local_addr().expect("an address"));
@@ -107,7 +107,7 @@ impl Console {
         Console { server, browser, issuer, person }
     }
 
-    async fn get(&self, path: &str, cookies: &str) -> Response {
+    pub async fn get(&self, path: &str, cookies: &str) -> Response {
         let request = self.browser.get(format!("{}{path}", self.server.local.url)).header("accept", "text/html");
         request.header("cookie", cookies).send().await.expect("an answer")
     }
@@ -137,7 +137,12 @@ impl Console {
     }
 
     async fn sign_in(&self, role: &str) -> String {
+        self.sign_in_at("local", role).await
+    }
+
+    pub async fn sign_in_at(&self, tenant: &str, role: &str) -> String {
         let (attempt, address) = self.begin("/messages").await;
+        self.claim("tenant", json!(tenant));
         self.claim("role", json!(role));
         let answer = self.finish(&attempt, &parameter(&address, "state"), "good").await;
         assert_eq!(header_of(&answer, "location"), ["/messages"], "{:?}", answer.status());
@@ -262,4 +267,38 @@ async fn sessions_end_when_they_are_idle_and_after_twelve_hours() {
     }
     let stolen = session.replace("local~", "other~");
     assert_eq!(console.get("/", &stolen).await.status(), StatusCode::SEE_OTHER, "another tenant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_again_ends_the_earlier_session() {
+    let console = Console::new().await;
+    let earlier = console.sign_in("admin").await;
+    let (attempt, address) = console.begin("/messages").await;
+    let cookies = format!("{attempt}; {earlier}");
+    let answer = console.finish(&cookies, &parameter(&address, "state"), "good").await;
+    let later = value_of(&header_of(&answer, "set-cookie"), "__Host-session");
+    assert_eq!(console.get("/messages", &later).await.status(), StatusCode::OK);
+    assert_eq!(console.get("/messages", &earlier).await.status(), StatusCode::SEE_OTHER, "it has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_navigation_leads_only_to_pages_that_the_role_may_see() {
+    let console = Console::new().await;
+    for role in ["admin", "operator", "sender", "editor", "viewer"] {
+        let session = console.sign_in(role).await;
+        let html = console.get("/messages", &session).await.text().await.expect("text");
+        let (_, rail) = html.split_once(r#"<div class="nav">"#).expect("the navigation");
+        let (rail, _) = rail.split_once("</nav>").expect("its end");
+        let links: Vec<&str> = rail.split(r#"href=""#).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(links.contains(&"/settings/providers"), role == "admin", "{role}: {links:?}");
+        assert!(links.contains(&"/queue"), "{role}: {links:?}");
+        for link in links {
+            assert_eq!(console.get(link, &session).await.status(), StatusCode::OK, "{role}: {link}");
+        }
+    }
+    let session = console.sign_in("sender").await;
+    let first = console.get("/", &session).await;
+    assert_eq!(header_of(&first, "location"), ["/messages"], "a sender may not see statistics");
+    let queue = console.get("/queue", &session).await.text().await.expect("text");
+    assert!(!queue.contains("Pause sending"), "a sender may not pause a channel");
 }

@@ -35,6 +35,11 @@ pub enum Action {
     Erase {
         n: usize,
     },
+    /// Pauses the channel of a tenant, or resumes it.
+    Pause {
+        tenant: usize,
+        is_paused: bool,
+    },
     /// Retries the dead letters of a tenant.
     Redrive {
         tenant: usize,

@@ -41,6 +41,8 @@ pub enum Bug {
     SentEarly,
     /// Quiet hours are ignored.
     QuietIgnored,
+    /// The workers do not see that a channel is paused.
+    ChannelPauseIgnored,
     /// The fallback is triggered, but its timer is lost.
     FallbackForgotten,
     /// The fallback's communication is recorded as created, and is not.
@@ -258,6 +260,9 @@ impl Bug {
                 for line in stream.lines.iter_mut().filter(|line| is(line, "PaymentLinkCreated")) {
                     edit(line, |data| drop(data.insert("expires_at".to_owned(), 0.into())));
                 }
+            }
+            Bug::ChannelPauseIgnored if function_name == "deliver" => {
+                stream.lines.retain(|line| !is(line, "SendingPaused"));
             }
             Bug::QuietIgnored if function_name == "deliver" => {
                 stream.lines.iter_mut().take(1).for_each(|line| edit(line, |data| drop(data.remove("quiet_hours"))));

@@ -99,7 +99,7 @@ impl Simulation {
         let n = match &action {
             Action::Send { n, .. } | Action::Cancel { n } | Action::Reschedule { n, .. } | Action::OptOut { n } => *n,
             Action::Resend { n, .. } | Action::Erase { n } | Action::PersonOptsOut { n } => *n,
-            Action::Redrive { tenant: n } => *n,
+            Action::Redrive { tenant: n } | Action::Pause { tenant: n, .. } => *n,
         };
         let (method, path, key, body) = match action {
             Action::Send { body, .. } => (Method::POST, "/send".to_owned(), Some(format!("n-{n}")), body),
@@ -118,6 +118,14 @@ impl Simulation {
                 Some(id) => (Method::POST, format!("/{id}/resend"), Some(format!("n-{copy}")), json!({})),
                 None => return Box::pin(async { TaskResult::Done }),
             },
+            Action::Pause { tenant, is_paused: true } => {
+                let path = "/../limits/channels/email/pause".to_owned();
+                return self.request(tenant, Method::POST, path, None, json!({ "reason": "wrong texts" }));
+            }
+            Action::Pause { tenant, is_paused: false } => {
+                let path = "/../limits/channels/email/resume".to_owned();
+                return self.request(tenant, Method::POST, path, None, json!({}));
+            }
             Action::Redrive { tenant } => {
                 let path = "/../dead-letters/redrive".to_owned();
                 return self.request(tenant, Method::POST, path, None, json!({ "perSecond": 5 }));

@@ -19,6 +19,7 @@ mod invariants;
 mod jobs;
 mod kinds;
 mod manual_sends;
+mod pauses;
 mod payment_links;
 mod publishing;
 mod restarts;

@@ -4,25 +4,28 @@ use std::collections::BTreeMap;
 
 use application::Caller;
 use application::limits::{self, CurrencySpend, LimitsError, LimitsStatus};
+use application::pauses;
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::prices::is_currency;
-use domain::tenant_limits::{Change, MAX_CAPS};
+use domain::tenant_limits::{Change, MAX_CAPS, Pause};
 use domain::throttle::ProviderThrottle;
-use events::{RateLimit, Timestamp};
-use problem::Problem;
+use events::{Channel, RateLimit, Timestamp};
+use problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
 
 use crate::fields::{BodyReader, read_rate, show_time};
 use crate::headers::{if_match, json_with_etag};
 use crate::query::QueryParams;
-use crate::{Shared, read_body};
+use crate::{Shared, json, read_body};
 
 /// Maximum cap: a thousand million units of a currency.
 const MAX_CAP_MICROS: i64 = 1_000_000_000_000_000;
+/// Maximum length of the reason of a pause, in characters.
+const MAX_REASON: usize = 200;
 
 pub(crate) fn problem(error: LimitsError) -> Problem {
     match error {
@@ -56,6 +59,15 @@ fn present_spend(CurrencySpend { currency, spent_micros, cap_micros }: &Currency
     })
 }
 
+/// A pause as part of a list, or of a message that waits for its end.
+pub(crate) fn present_pause(channel: Channel, Pause { since, by, reason }: &Pause) -> Value {
+    json!({ "channel": channel.as_str(), "since": show_time(*since), "by": by, "reason": reason })
+}
+
+pub(crate) fn present_pauses(pauses: &BTreeMap<Channel, Pause>) -> Vec<Value> {
+    pauses.iter().map(|(channel, pause)| present_pause(*channel, pause)).collect()
+}
+
 fn respond(LimitsStatus { limits, throttle, spend, resets_at }: &LimitsStatus, now: Timestamp) -> Response {
     let shown = json!({
         "rate": limits.rate.map(present_rate),
@@ -63,6 +75,7 @@ fn respond(LimitsStatus { limits, throttle, spend, resets_at }: &LimitsStatus, n
         "dailySpendCapsMicros": limits.daily_spend_caps,
         "spentToday": spend.iter().map(present_spend).collect::<Vec<_>>(),
         "resetsAt": show_time(*resets_at),
+        "paused": present_pauses(&limits.pauses),
         "revision": limits.revision,
         "updatedAt": limits.changed_at.map(show_time),
         "updatedBy": limits.changed_by,
@@ -129,4 +142,37 @@ pub(crate) async fn patch(
     let change = Change { expected, rate, daily_spend_caps };
     let status = limits::change(&api.app, &caller, change).await.map_err(problem)?;
     Ok(respond(&status, api.app.host.now()))
+}
+
+fn read_channel(name: &str) -> Result<Channel, Problem> {
+    let names = Channel::names().join(", ");
+    name.parse().map_err(|_| Problem::new(ProblemKind::NotFound, format!("The channels are {names}.")))
+}
+
+/// Pauses a channel. Repeating it changes nothing.
+pub(crate) async fn pause(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(channel): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let channel = read_channel(&channel)?;
+    let mut fields = BodyReader::parse(&read_body(body).await?)?;
+    let reason = fields.required("reason", |fields| fields.reference("reason", MAX_REASON));
+    fields.finish()?;
+    let pauses = pauses::pause(&api.app, &caller, channel, reason.unwrap_or_default()).await.map_err(problem)?;
+    Ok(json(StatusCode::OK, &json!({ "paused": present_pauses(&pauses) })))
+}
+
+/// Resumes a channel. Repeating it changes nothing.
+pub(crate) async fn resume(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(channel): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let channel = read_channel(&channel)?;
+    BodyReader::parse_optional(&read_body(body).await?)?.finish()?;
+    let pauses = pauses::resume(&api.app, &caller, channel).await.map_err(problem)?;
+    Ok(json(StatusCode::OK, &json!({ "paused": present_pauses(&pauses) })))
 }

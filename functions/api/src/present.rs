@@ -183,11 +183,18 @@ pub fn decision<E: EventFamily>(position: usize, record: &RecordedEvent<E>) -> V
     })
 }
 
+/// The fields of events that are maps. Their keys are values, such as a message type, and stay as they are.
+const MAPS: [&str; 3] = ["types", "fields", "daily_spend_caps"];
+
 /// Converts a stored value: names from snake case to camel case, and times to text.
 fn camel(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let renamed = map.into_iter().map(|(name, value)| {
+                if let (true, Value::Object(map)) = (MAPS.contains(&&*name), &value) {
+                    let kept = map.iter().map(|(key, value)| (key.clone(), camel(value.clone())));
+                    return (to_camel_case(&name), Value::Object(kept.collect()));
+                }
                 let is_time = name.ends_with("_at") || name.ends_with("_until") || name == "until";
                 let value = match value.as_i64().filter(|_| is_time) {
                     Some(ms) => show_time(Timestamp(ms)).into(),

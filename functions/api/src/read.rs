@@ -3,6 +3,7 @@
 use application::Caller;
 use application::limits;
 use application::messages::{self, Listed, ProviderAnswer, QueueStatus};
+use application::pauses;
 use application::provider_status::{self as providers, ProviderStatus};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
@@ -24,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::fields::show_time;
-use crate::limits::problem as limits_problem;
+use crate::limits::{present_pause, present_pauses, problem as limits_problem};
 use crate::message_body::{NamedType, type_names};
 use crate::message_problem::{ask_problem, problem};
 use crate::providers::present_status;
@@ -119,6 +120,13 @@ async fn current_wait(api: &Api, caller: &Caller, communication: &Communication)
     let waits = matches!(communication.lifecycle, Lifecycle::Pending | Lifecycle::RetryWait { .. });
     if !waits || readiness(communication, now) != Readiness::Ready {
         return Ok(Value::Null);
+    }
+    let channel = communication.request.channel;
+    if let Some(pause) = pauses::list(&api.app, caller).await.map_err(limits_problem)?.get(&channel) {
+        let (name, since) = (channel.as_str(), show_time(pause.since));
+        let text = format!("{name} is paused since {since} by {} ({}).", pause.by, pause.reason);
+        let pause = present_pause(channel, pause);
+        return Ok(json!({ "code": "channel_paused", "text": text, "providers": [], "pause": pause }));
     }
     let mut statuses = providers::of_channel(&api.app, caller, communication.request.channel).await?;
     statuses.retain(|status| status.is_enabled);
@@ -347,6 +355,7 @@ pub(crate) async fn queue_status(
     };
     let (statuses, now) = (providers::list(&api.app, &caller).await?, api.app.host.now());
     let providers: Vec<Value> = statuses.iter().map(|status| present_status(status, now)).collect();
+    let pauses = pauses::list(&api.app, &caller).await.map_err(limits_problem)?;
     let sent = get("sent");
     let body = json!({
         "pending": get("lifecycle.queued"),
@@ -362,6 +371,7 @@ pub(crate) async fn queue_status(
         "averageProcessingMs": if sent == 0 { Value::Null } else { json!(get("accept_to_sent_ms") as f64 / sent as f64) },
         "queues": depths.iter().map(present_queue).collect::<Vec<_>>(),
         "providers": providers,
+        "paused": present_pauses(&pauses),
         "lastSweepAt": last_sweep.map(show_time),
         "healthy": last_sweep.is_some_and(|at| now.millis_since(at) < SWEEP_STALE_MS),
         "asOf": as_of.map(show_time),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use application::Caller;
 use application::invoices::{self, BusinessStatistics};
-use application::messages::{self, Statistics};
+use application::messages::{self, Slot, Statistics, Upcoming};
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -14,6 +14,7 @@ use events::{MessageType, Timestamp};
 use problem::Problem;
 use serde_json::{Value, json};
 
+use crate::fields::show_time;
 use crate::invoices::problem as invoice_problem;
 use crate::message_problem::problem;
 use crate::query::QueryParams;
@@ -161,5 +162,31 @@ pub(crate) async fn business(
         figures
     });
     body["byDay"] = by_day.collect();
+    Ok(json(StatusCode::OK, &body))
+}
+
+fn present_slot(slot: &Slot) -> Value {
+    json!({
+        "from": show_time(slot.from),
+        "until": show_time(slot.until),
+        "messages": slot.count,
+        "isComplete": slot.is_complete,
+    })
+}
+
+/// How many messages become due in the minutes of the next hour and in the hours of the next day.
+pub(crate) async fn upcoming(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    QueryParams::parse(query)?.finish()?;
+    let Upcoming { overdue, minutes, hours } = messages::upcoming(&api.app, &caller).await.map_err(problem)?;
+    let body = json!({
+        "overdue": overdue.as_ref().map_or(0, |slot| slot.count),
+        "minutes": minutes.iter().map(present_slot).collect::<Vec<_>>(),
+        "hours": hours.iter().map(present_slot).collect::<Vec<_>>(),
+        "asOf": show_time(api.app.host.now()),
+    });
     Ok(json(StatusCode::OK, &body))
 }

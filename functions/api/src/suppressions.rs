@@ -40,13 +40,14 @@ pub(crate) async fn list(
     let mut query = QueryParams::parse(query)?;
     let channel = query.choice("channel", &Channel::names());
     let (contact, before) = (query.text("contact"), query.text("cursor"));
+    let size = query.number("size", 1..=100).unwrap_or(100) as usize;
     if contact.is_some() && before.is_some() {
         query.add_error("cursor", "bad_cursor", "With contact there is one page. Omit cursor.".to_owned());
     }
     query.finish()?;
     let SuppressionPage { entries, next } = match contact {
         Some(contact) => suppressions::find(&api.app, &caller, channel, &contact).await?,
-        None => suppressions::list(&api.app, &caller, channel, before.as_deref()).await?,
+        None => suppressions::list(&api.app, &caller, channel, before.as_deref(), size).await?,
     };
     let entries: Vec<Value> = entries.iter().map(present).collect();
     Ok(json(StatusCode::OK, &json!({ "suppressions": entries, "nextCursor": next })))

@@ -95,6 +95,18 @@ impl<K: Eq + Hash, V: Clone> Cached<K, V> {
         if let Some(value) = self.get(key, now) {
             return Ok(value);
         }
+        self.reload(key, now, load).await
+    }
+
+    /// The value of a key, which `load` reads from the store even if it is cached.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`.
+    pub async fn reload<E>(&self, key: &K, now: Timestamp, load: impl Future<Output = Result<V, E>>) -> Result<V, E>
+    where
+        K: Clone,
+    {
         let invalidated = self.lock().invalidated;
         let value = load.await?;
         // Another request may have changed what was read.

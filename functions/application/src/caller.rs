@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::access::{Permission, Reach, TEAM_PERMISSIONS, key_allows_channel, role_allows};
+use domain::access::{self, Denial, Permission, Reach, key_allows_channel};
 use domain::communication_view::CommunicationRow;
 use domain::ports::{Principal, ViewRow, ViewScope};
 use events::{Channel, Role, Target};
@@ -95,14 +95,11 @@ impl Caller {
     ///
     /// [`Forbidden`]
     pub fn authorise(&self, permission: Permission, reach: Reach) -> Result<(), Forbidden> {
-        let Principal { role, team, channels, .. } = &self.principal;
-        if !role_allows(*role, permission) {
-            return Err(Forbidden::Role { role: *role, permission });
-        }
-        if team.is_some() && (reach != Reach::Scoped || !TEAM_PERMISSIONS.contains(&permission)) {
-            return Err(Forbidden::Team);
-        }
-        if channels.is_some() && reach == Reach::Everything { Err(Forbidden::Restricted) } else { Ok(()) }
+        access::check(&self.principal, permission, reach).map_err(|denial| match denial {
+            Denial::Role => Forbidden::Role { role: self.principal.role, permission },
+            Denial::Team => Forbidden::Team,
+            Denial::Restricted => Forbidden::Restricted,
+        })
     }
 
     /// Whether the caller's key has no restrictions but its role.

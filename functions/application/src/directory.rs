@@ -12,7 +12,7 @@ use domain::ports::{
 use domain::prices::{self, PriceList};
 use domain::provider::{InvalidSetting, Provider, ProviderConfig, ProviderFactory};
 use domain::provider_configs::{ProviderConfigState, Routing, TenantProviderConfig, TenantProviderConfigs};
-use domain::tenant_limits::TenantLimits;
+use domain::tenant_limits::{Pause, TenantLimits};
 use domain::throttle::ProviderThrottle;
 use events::{Channel, Mode, RateLimit, TenantId, Timestamp};
 
@@ -51,6 +51,8 @@ pub struct ProviderDirectory {
     tenants: Cached<TenantId, Arc<TenantProviderConfigs>>,
     connected: Cached<String, CachedProvider>,
     throttles: Cached<String, ProviderThrottle>,
+    /// The tenants whose pauses were read a moment ago.
+    rechecked: Cached<TenantId, ()>,
 }
 
 impl Default for ProviderDirectory {
@@ -59,6 +61,7 @@ impl Default for ProviderDirectory {
             tenants: Cached::new(CHANNELS_TTL_MS, MAX_CACHED),
             connected: Cached::unexpiring(MAX_CACHED),
             throttles: Cached::new(THROTTLE_TTL_MS, MAX_CACHED),
+            rechecked: Cached::new(policy::PAUSE_RECHECK_MS, MAX_CACHED),
         }
     }
 }
@@ -271,9 +274,32 @@ impl ProviderDirectory {
         self.tenants.get_or_load(tenant, tenant_ports.host.now(), load).await
     }
 
+    /// Why a channel of the tenant is paused. Another process's pause is noticed within 15 seconds, and its end within
+    /// one, because a pause is read again before it holds a message.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn pause_of(
+        &self,
+        tenant_ports: &TenantPorts,
+        tenant: &TenantId,
+        channel: Channel,
+    ) -> Result<Option<Pause>, StoreError> {
+        let mut channels = self.channels(tenant_ports, tenant).await?;
+        let now = tenant_ports.host.now();
+        if channels.limits.pauses.contains_key(&channel) && self.rechecked.get(tenant, now).is_none() {
+            let load = async { Ok(Arc::new(provider_configs(tenant_ports, tenant).await?)) };
+            channels = self.tenants.reload(tenant, now, load).await?;
+            self.rechecked.insert(tenant.clone(), (), now);
+        }
+        Ok(channels.limits.pauses.get(&channel).cloned())
+    }
+
     /// Removes a tenant's configurations, so that the next call reads them from the store.
     pub fn invalidate(&self, tenant: &TenantId) {
         self.tenants.invalidate(tenant);
+        self.rechecked.invalidate(tenant);
     }
 
     /// The throttle of this name as it was at most a second ago.

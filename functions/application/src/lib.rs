@@ -23,6 +23,7 @@ pub mod kinds;
 pub mod limits;
 pub mod links;
 pub mod messages;
+pub mod pauses;
 pub mod payment_links;
 pub mod people;
 pub mod person_profile;

@@ -6,7 +6,7 @@ use domain::access::{Permission, Reach};
 use domain::aggregate::AggregateId;
 use domain::ports::StoreError;
 use domain::prices::LIST_CURRENCY;
-use domain::tenant_limits::{Change, LIMITS, Rejection, TenantLimits};
+use domain::tenant_limits::{Change, Command, LIMITS, Rejection, TenantLimits};
 use domain::throttle::ProviderThrottle;
 use events::{TenantId, Timestamp};
 
@@ -48,7 +48,7 @@ pub struct CurrencySpend {
     pub cap_micros: Option<i64>,
 }
 
-fn stream(tenant: &TenantId) -> AggregateId<TenantLimits> {
+pub(crate) fn stream(tenant: &TenantId) -> AggregateId<TenantLimits> {
     AggregateId::new(tenant, LIMITS)
 }
 
@@ -101,7 +101,7 @@ pub async fn get(app: &App, caller: &Caller) -> Result<LimitsStatus, LimitsError
 pub async fn change(app: &App, caller: &Caller, change: Change) -> Result<LimitsStatus, LimitsError> {
     caller.authorise(Permission::Keys, Reach::Everything)?;
     let tenant = &caller.principal.tenant;
-    let changed = app.executor(&caller.context()).execute(&stream(tenant), change).await;
+    let changed = app.executor(&caller.context()).execute(&stream(tenant), Command::Change(change)).await;
     app.directory.invalidate(tenant);
     changed?;
     get(app, caller).await

@@ -4,7 +4,7 @@
 //! those that were sent to with the person's id. What the person wants is read when a message is sent, so an opt-in needs
 //! no other change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::address;
 use domain::ports::{AddressKey, StoreError, Vault};
@@ -82,7 +82,7 @@ impl People<'_> {
         self.link(tenant, person, addresses).await
     }
 
-    /// Links addresses before they become preferred ones, if the person restricts what may be sent.
+    /// Links addresses that become preferred ones, if the person restricts what may be sent, or is about to.
     ///
     /// # Errors
     ///
@@ -91,10 +91,15 @@ impl People<'_> {
         &self,
         tenant: &TenantId,
         person: &str,
-        addresses: impl IntoIterator<Item = String>,
+        addresses: &BTreeMap<Channel, Option<String>>,
+        will_restrict: bool,
     ) -> Result<(), StoreError> {
-        let current = consent::preferences(self.tenant_ports, tenant, person).await?;
-        if current.restrict() { self.link(tenant, person, addresses.into_iter().collect()).await } else { Ok(()) }
+        let addresses: BTreeSet<String> = addresses.values().flatten().cloned().collect();
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let restricts = will_restrict || consent::preferences(self.tenant_ports, tenant, person).await?.restrict();
+        if restricts { self.link(tenant, person, addresses).await } else { Ok(()) }
     }
 
     async fn preferred(&self, tenant: &TenantId, person: &str) -> Result<BTreeSet<String>, StoreError> {

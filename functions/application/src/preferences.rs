@@ -143,10 +143,6 @@ pub async fn change(
         current.check_revision(change.expected).map_err(ExecuteError::Rejected)?;
     }
     let people = People { tenant_ports: &app.tenant_ports, vault: &*app.vault, contact_key: &app.contact_key };
-    if !addresses.is_empty() {
-        people.link_new(tenant, person, addresses.values().flatten().cloned()).await?;
-        change_addresses(&app.tenant_ports, tenant, person, &addresses).await?;
-    }
     // A reason is only stored with the decision that it explains.
     let texts = StatementTexts {
         opted_out_reason: texts.opted_out_reason.filter(|_| change.opted_out == Some(true)),
@@ -155,7 +151,15 @@ pub async fn change(
     };
     let change = statements::store(&app.tenant_ports, tenant, person, change, texts).await?;
     let change = PreferenceChange { addresses: addresses.keys().copied().collect(), ..change };
-    let changed = people.change(&caller.context(), tenant, person, Command::Change(Box::new(change))).await?;
+    let command = Command::Change(Box::new(change));
+    // A restriction holds for the new addresses as soon as it is stored.
+    people.link_new(tenant, person, &addresses, command.restricts()).await?;
+    let changed = people.change(&caller.context(), tenant, person, command).await?;
+    // Only now: a change that is refused leaves the addresses as they are.
+    if !addresses.is_empty() {
+        change_addresses(&app.tenant_ports, tenant, person, &addresses).await?;
+        people.link_new(tenant, person, &addresses, false).await?;
+    }
     app.defaults.invalidate(tenant);
     let mut preferences = changed.state;
     statements::load(&app.tenant_ports, tenant, person).await?.fill_in(&mut preferences);

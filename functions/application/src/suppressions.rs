@@ -88,10 +88,11 @@ pub async fn list(
     caller: &Caller,
     channel: Option<Channel>,
     before: Option<&str>,
+    size: usize,
 ) -> Result<SuppressionPage, SuppressionError> {
     caller.authorise(Permission::Consent, Reach::Tenant)?;
-    let page = register(app).page(&caller.principal.tenant, before, PAGE, app.host.now()).await?;
-    let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
+    let page = register(app).page(&caller.principal.tenant, before, size, app.host.now()).await?;
+    let next = page.last().filter(|_| page.len() == size).map(|(name, _)| name.clone());
     let entries = page.into_iter().map(|(_, entry)| entry);
     let is_selected = |entry: &SuppressionEntry| {
         channel.is_none_or(|channel| channel == entry.channel) && caller.may_use(entry.channel)

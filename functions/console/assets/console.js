@@ -8,7 +8,14 @@
   const pages = { o: "/", m: "/messages", q: "/queue", s: "/send", t: "/templates", i: "/inbox" };
   const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]");
   let goes = false;
+  const palette = document.querySelector("[data-palette]");
+  if (palette && !palette.value) palette.focus();
   document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "k") {
+      event.preventDefault();
+      palette ? palette.focus() : location.assign("/search");
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.cookie.includes("keys=off")) return;
     const wasGoing = goes;
     goes = event.key === "g";

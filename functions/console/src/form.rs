@@ -1,14 +1,17 @@
 //! Forms and addresses, as the browser sends them.
 
-use axum::body::to_bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
+use futures_util::StreamExt;
 
 use crate::refusal::Refusal;
 use crate::session::{Visit, is_token};
 
 /// Maximum size of a form, in bytes. Its content is percent-encoded.
 const MAX_FORM: usize = 1024 * 1024;
+/// The most that is read of a form that is too large, in bytes.
+const MAX_READ: usize = 16 * MAX_FORM;
 /// The field with the session's token.
 pub const TOKEN: &str = "_token";
 
@@ -85,8 +88,7 @@ impl<S: Sync> FromRequest<S> for Form {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let visit = request.extensions().get::<Visit>().cloned();
-        let bytes = to_bytes(request.into_body(), MAX_FORM).await;
-        let bytes = bytes.map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 1 MB."))?;
+        let bytes = read(request.into_body()).await?;
         let fields = Fields(form_urlencoded::parse(&bytes).into_owned().collect());
         if !visit.is_some_and(|visit| is_token(&visit, fields.get(TOKEN))) {
             let detail = "This form is from an earlier session. Reload the page and send it again.";
@@ -94,6 +96,25 @@ impl<S: Sync> FromRequest<S> for Form {
         }
         Ok(Form(fields))
     }
+}
+
+/// Reads a form. One that is too large is read to its end, because a browser that is still sending shows no answer.
+async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+    let (mut body, mut bytes, mut length) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(chunk) = body.next().await {
+        let lost = |_| Refusal::new(StatusCode::BAD_REQUEST, "The form did not arrive completely. Send it again.");
+        let chunk = chunk.map_err(lost)?;
+        length += chunk.len();
+        if length <= MAX_FORM {
+            bytes.extend_from_slice(&chunk);
+        } else if MAX_READ < length {
+            break;
+        }
+    }
+    if MAX_FORM < length {
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 1 MB."));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

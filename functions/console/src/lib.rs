@@ -10,6 +10,7 @@ mod faults;
 mod form;
 mod history;
 mod invoice_words;
+mod path;
 mod refusal;
 mod refusal_page;
 mod screens;

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::Json;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;
+use crate::sign_in::own_path;
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -19,6 +20,8 @@ struct RefusalPage {
     heading: &'static str,
     detail: String,
     code: String,
+    /// The page that led here.
+    back: Option<String>,
 }
 
 impl Page for RefusalPage {}
@@ -33,6 +36,7 @@ pub async fn show_refusals(request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
     let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
     let is_program = !accepts.is_some_and(|accepts| accepts.contains("text/html"));
+    let back = page_before(&request);
     let response = next.run(request).await;
     let (Some(visit), Some(refusal)) = (visit, response.extensions().get::<Refusal>().cloned()) else {
         return response;
@@ -51,6 +55,17 @@ pub async fn show_refusals(request: Request, next: Next) -> Response {
         _ => "Not available right now",
     };
     let code = refusal.problem["code"].as_str().unwrap_or_default().to_owned();
-    let page = RefusalPage { shell: visit.shell(heading, ""), heading, detail: refusal.detail().to_owned(), code };
+    let page =
+        RefusalPage { shell: visit.shell(heading, ""), heading, detail: refusal.detail().to_owned(), code, back };
     page.respond_with(refusal.status)
+}
+
+/// The page of the console that led to a request, unless it is the same one.
+fn page_before(request: &Request) -> Option<String> {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let referer: Uri = text(header::REFERER)?.parse().ok()?;
+    let host = referer.authority()?.as_str();
+    let path = own_path(referer.path_and_query()?.as_str());
+    let is_other = request.method() != Method::GET || request.uri().path() != referer.path();
+    (is_other && text(header::HOST) == Some(host) && path != "/").then(|| path.to_owned())
 }

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use domain::access::{self, Permission, Reach};
 use domain::ports::{ClockAndRng, Principal};
 use events::Timestamp;
 use jiff::tz::TimeZone;
@@ -72,13 +73,18 @@ impl Visit {
         Clock { now: self.now, zone: self.zone.clone() }
     }
 
+    /// Whether the API would let the person use an operation.
+    pub fn may(&self, permission: Permission, reach: Reach) -> bool {
+        access::check(&self.api.principal, permission, reach).is_ok()
+    }
+
     /// The frame of a page. `section` is its entry in the navigation.
     pub fn shell(&self, title: &str, section: &'static str) -> Shell {
         Shell {
             title: title.to_owned(),
             section,
             business: self.business.clone(),
-            mode: self.api.principal.mode,
+            principal: self.api.principal.clone(),
             theme: self.theme,
             form_token: self.form_token.clone(),
             can_sign_out: self.can_sign_out,

@@ -3,6 +3,8 @@
 use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::access::{self, Permission, Reach};
+use domain::ports::Principal;
 use events::Mode;
 
 use crate::assets::{HTMX, ICON, SCRIPT, STYLES, TOKENS};
@@ -45,7 +47,8 @@ pub struct Shell {
     /// The page's entry in the navigation.
     pub section: &'static str,
     pub business: String,
-    pub mode: Mode,
+    /// Who is signed in. The navigation has what they may see.
+    pub principal: Principal,
     pub theme: Option<Theme>,
     pub form_token: String,
     pub can_sign_out: bool,
@@ -61,71 +64,102 @@ pub struct Link {
     pub path: &'static str,
     pub icon: &'static str,
     pub section: &'static str,
+    /// What its page needs of the API.
+    needs: (Permission, Reach),
 }
 
-const fn link(section: &'static str, name: &'static str, path: &'static str, icon: &'static str) -> Link {
-    Link { name, path, icon, section }
+const fn link(
+    section: &'static str,
+    name: &'static str,
+    path: &'static str,
+    icon: &'static str,
+    needs: (Permission, Reach),
+) -> Link {
+    Link { name, path, icon, section, needs }
 }
+
+const SEE_MESSAGES: (Permission, Reach) = (Permission::View, Reach::Scoped);
+const SEE_TENANT: (Permission, Reach) = (Permission::View, Reach::Tenant);
 
 /// The navigation: headings and their entries.
 pub const NAVIGATION: &[(&str, &[Link])] = &[
     (
         "",
         &[
-            link("overview", "Overview", "/", "overview"),
-            link("messages", "Messages", "/messages", "messages"),
-            link("queue", "Queue", "/queue", "queue"),
+            link("overview", "Overview", "/", "overview", (Permission::Stats, Reach::Tenant)),
+            link("messages", "Messages", "/messages", "messages", SEE_MESSAGES),
+            link("queue", "Queue", "/queue", "queue", SEE_TENANT),
         ],
     ),
     (
         "Send",
         &[
-            link("send", "Send a message", "/send", "compose"),
-            link("templates", "Templates", "/templates", "templates"),
-            link("schedules", "Schedules", "/schedules", "s-scheduled"),
+            link("send", "Send a message", "/send", "compose", (Permission::Send, Reach::Scoped)),
+            link("templates", "Templates", "/templates", "templates", SEE_MESSAGES),
+            link("schedules", "Schedules", "/schedules", "s-scheduled", SEE_MESSAGES),
         ],
     ),
     (
         "Automatic",
         &[
-            link("collections", "Collections", "/collections", "collections"),
-            link("events", "Business events", "/business-events", "import"),
+            link("collections", "Collections", "/collections", "collections", (Permission::View, Reach::Everything)),
+            link("events", "Business events", "/business-events", "import", SEE_TENANT),
         ],
     ),
     (
         "People",
         &[
-            link("people", "People", "/people", "contacts"),
-            link("suppressions", "Suppression list", "/suppressions", "s-suppressed"),
+            link("people", "People", "/people", "contacts", SEE_TENANT),
+            link(
+                "suppressions",
+                "Suppression list",
+                "/suppressions",
+                "s-suppressed",
+                (Permission::Consent, Reach::Tenant),
+            ),
         ],
     ),
     (
         "Records",
         &[
-            link("audit", "Audit trail", "/audit", "s-seen"),
-            link("streams", "Event explorer", "/streams", "clip"),
-            link("reference", "API reference", "/reference", "guide"),
+            link("audit", "Audit trail", "/audit", "s-seen", (Permission::Keys, Reach::Everything)),
+            link("streams", "Event explorer", "/streams", "clip", SEE_MESSAGES),
+            link("reference", "API reference", "/reference", "guide", SEE_MESSAGES),
         ],
     ),
     (
         "Setup",
         &[
-            link("providers", "Providers", "/settings/providers", "settings"),
-            link("keys", "API keys", "/settings/keys", "lock"),
-            link("limits", "Limits", "/settings/limits", "moon"),
-            link("webhooks", "Callbacks", "/webhooks", "down"),
-            link("inbox", "Test inbox", "/inbox", "inbox"),
+            link("providers", "Providers", "/settings/providers", "settings", (Permission::Channels, Reach::Tenant)),
+            link("keys", "API keys", "/settings/keys", "lock", (Permission::Keys, Reach::Tenant)),
+            link("limits", "Limits", "/settings/limits", "moon", SEE_TENANT),
+            link("webhooks", "Callbacks", "/webhooks", "down", (Permission::Channels, Reach::Everything)),
+            link("inbox", "Test inbox", "/inbox", "inbox", SEE_MESSAGES),
         ],
     ),
 ];
 
 impl Shell {
-    pub fn navigation(&self) -> &'static [(&'static str, &'static [Link])] {
-        NAVIGATION
+    /// The headings and entries of what the reader may see.
+    pub fn navigation(&self) -> Vec<(&'static str, Vec<&'static Link>)> {
+        let shown = |link: &&Link| (link.section != "inbox" || self.has_inbox) && self.may(link.needs.0, link.needs.1);
+        let groups =
+            NAVIGATION.iter().map(|(heading, links)| (*heading, links.iter().filter(shown).collect::<Vec<_>>()));
+        groups.filter(|(_, links)| !links.is_empty()).collect()
+    }
+
+    /// Whether the navigation has an entry.
+    pub fn has(&self, section: &str) -> bool {
+        self.navigation().iter().any(|(_, links)| links.iter().any(|link| link.section == section))
+    }
+
+    /// Whether the API would let the reader use an operation.
+    pub fn may(&self, permission: Permission, reach: Reach) -> bool {
+        access::check(&self.principal, permission, reach).is_ok()
     }
 
     pub fn is_live(&self) -> bool {
-        self.mode == Mode::Live
+        self.principal.mode == Mode::Live
     }
 
     pub fn other_theme(&self) -> Theme {

@@ -136,8 +136,16 @@ fn suppressed(reason: &str) -> &'static str {
     }
 }
 
+/// The name of an account: its provider's, if it is of the business itself, because its id says nothing to people.
+pub fn account(id: &str, provider: &str) -> String {
+    config(if id.contains('.') && !provider.is_empty() { provider } else { id })
+}
+
 /// The name of a provider configuration: `twilio-second` is Twilio Second.
 pub fn config(id: &str) -> String {
+    if id.contains('.') {
+        return "Your own account".to_owned();
+    }
     let words = id.split(['-', '_']).filter(|word| !word.is_empty());
     let named = |word: &str| match word {
         "sendgrid" => "SendGrid".to_owned(),
@@ -380,7 +388,7 @@ fn capitalised(text: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn lower_first(text: &str) -> String {
+pub fn lower_first(text: &str) -> String {
     // Names keep their capital letters.
     let is_name = text.split(' ').next().is_some_and(|word| word.chars().skip(1).any(char::is_uppercase));
     let mut letters = text.chars();

@@ -64,7 +64,10 @@ impl DeliveryRun<'_> {
                 Readiness::Finished => return Ok(()),
                 Readiness::NotBefore(until) => return self.schedule_hint(&loaded, until).await,
                 Readiness::DeadlineReached(_) => self.query_provider(&loaded).await?,
-                Readiness::Ready => self.prepare(&loaded, communication, priority).await?,
+                Readiness::Ready => match self.deliver.pause_end(self.key, communication).await? {
+                    Some(until) => NextStep::Wait(until),
+                    None => self.prepare(&loaded, communication, priority).await?,
+                },
                 Readiness::FallbackDue | Readiness::FallbackRequestPending => {
                     match advance(&executor, *key, loaded, &FallbackRun { deliver, key }).await? {
                         Progress::Advanced(updated) => loaded = updated,

@@ -30,7 +30,7 @@ use domain::ports::{
     AlertSink, ClockAndRng, CommunicationKey, CoordinationStore, DocumentStore, EventStore, FileFetcher, Hint,
     ObjectStore, Provider, StoreError, Vault, WorkQueue,
 };
-use domain::rate_limiter;
+use domain::{policy, rate_limiter};
 use events::{Priority, RateLimit, Timestamp};
 use futures_util::future::join_all;
 use throttle::BatchThrottle;
@@ -119,9 +119,10 @@ pub async fn handle_batch(
     };
     // The rate limits must know what the whole batch wants before its first message is sent.
     let loaded = join_all(messages.iter().map(load)).await;
-    let now = deliver.host.now();
-    let sendable = loaded.iter().flatten().flatten().filter_map(|(loaded, _)| priority_if_ready(loaded, now));
-    let throttle = BatchThrottle::new(deliver, sendable);
+    let sendable =
+        join_all(loaded.iter().flatten().flatten().map(|(loaded, key)| deliver.priority_if_sendable(loaded, key)))
+            .await;
+    let throttle = BatchThrottle::new(deliver, sendable.into_iter().flatten());
     let process = async |(message, loaded): (application::hint::QueueMessage, Result<_, DeliverError>)| {
         let result = match loaded {
             Ok(None) => Ok(()),
@@ -140,12 +141,6 @@ pub async fn handle_batch(
     failed
 }
 
-/// The priority that a message has by now, or `None` if it cannot be sent now.
-fn priority_if_ready(loaded: &Loaded, now: Timestamp) -> Option<Priority> {
-    let communication = loaded.state.requested().ok()?;
-    (readiness(communication, now) == Readiness::Ready).then(|| current_priority(loaded, communication, now))
-}
-
 /// The priority of a message, which rises while it waits.
 fn current_priority(loaded: &Loaded, communication: &Communication, now: Timestamp) -> Priority {
     let requested_at = loaded.records.first().map_or(now, |record| record.meta.at);
@@ -154,6 +149,27 @@ fn current_priority(loaded: &Loaded, communication: &Communication, now: Timesta
 }
 
 impl DeliverHandler {
+    /// The priority that a message has by now, or `None` if it cannot be sent now.
+    async fn priority_if_sendable(&self, loaded: &Loaded, key: &CommunicationKey) -> Option<Priority> {
+        let now = self.host.now();
+        let communication = loaded.state.requested().ok()?;
+        let is_sendable = readiness(communication, now) == Readiness::Ready
+            && matches!(self.pause_end(key, communication).await, Ok(None));
+        is_sendable.then(|| current_priority(loaded, communication, now))
+    }
+
+    /// When to look again at a message whose channel is paused. `None` if it is not paused.
+    async fn pause_end(
+        &self,
+        key: &CommunicationKey,
+        communication: &Communication,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let channel = communication.request.channel;
+        let pause = self.cache.directory.pause_of(&self.tenant_ports, &key.tenant, channel).await?;
+        let now = self.host.now();
+        Ok(pause.map(|pause| now + policy::pause_hold_ms(now.millis_since(pause.since))))
+    }
+
     /// Processes one communication outside of a batch.
     ///
     /// # Errors
@@ -161,7 +177,7 @@ impl DeliverHandler {
     /// [`DeliverError`]: the communication was not processed completely. Its timer sends a new hint.
     pub async fn deliver(&self, key: &CommunicationKey, deadline: Deadline) -> Result<(), DeliverError> {
         let loaded = load(&*self.store, key).await?;
-        let throttle = BatchThrottle::new(self, priority_if_ready(&loaded, self.host.now()).into_iter());
+        let throttle = BatchThrottle::new(self, self.priority_if_sendable(&loaded, key).await.into_iter());
         let result = DeliveryRun { deliver: self, throttle: &throttle, key, deadline }.process(loaded).await;
         throttle.flush_results().await;
         result

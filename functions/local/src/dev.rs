@@ -49,6 +49,8 @@ const MAX_FILE: usize = 17 * 1024 * 1024;
 pub struct Dev {
     pub simulator: Arc<Simulator>,
     pub clock: Arc<Clock>,
+    /// Held while the clock is moved, so that two requests at once do not pass their goals.
+    pub jump: tokio::sync::Mutex<()>,
     pub queue: Arc<MemoryWorkQueue>,
     pub schedule: SweepHandler,
     pub check: Arc<HourlyCheck>,
@@ -226,7 +228,8 @@ async fn advance_clock(State(dev): Shared, body: Bytes) -> Result<Json<Value>, P
         fields.add_error("to", "too_late", "to must be at most 400 days ahead.");
     }
     fields.finish()?;
-    let Dev { clock, database, queue, schedule, check, .. } = &*dev;
+    let Dev { clock, database, queue, schedule, check, jump, .. } = &*dev;
+    let _one_at_a_time = jump.lock().await;
     let passing = Passing { clock, database, queue, schedule, check };
     match to {
         Some(to) => passing.until(to).await?,

@@ -262,6 +262,7 @@ impl Wiring {
             intake: intake(app),
             simulator: self.simulator.clone(),
             clock: self.clock.clone(),
+            jump: Default::default(),
             queue: self.queue.clone(),
             schedule: self.schedule(),
             check: self.check.clone(),

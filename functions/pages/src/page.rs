@@ -3,15 +3,44 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+/// The look of the console, in the few parts that these pages have. It is inside of each page, so that a feature phone
+/// needs one request.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--page:light-dark(#f4f6f6,#0d1316);--surface:light-dark(#fff,#141b1f);\
+--sunken:light-dark(#ecf0f0,#0f171a);--line:light-dark(#dbe2e3,#273238);--edge:light-dark(#7b888d,#6d7c84);\
+--ink:light-dark(#13212a,#e6ecee);--sea:light-dark(#0a6175,#74cfe2);--on-sea:light-dark(#fff,#04222b)}\
+*{box-sizing:border-box}\
+body{margin:0;padding:1rem;background:#f4f6f6;background:var(--page);color:#13212a;color:var(--ink);\
+font:1.0625rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",sans-serif}\
+main{max-width:32rem;margin:2rem auto;padding:1.5rem;background:var(--surface);border:1px solid var(--line);\
+border-radius:8px;overflow-wrap:anywhere}\
+main:focus{outline:0}\
+h1{margin:0 0 1rem;font-size:1.5rem;line-height:1.25}\
+fieldset{margin:0 0 1rem;padding:.5rem 1rem;border:1px solid var(--line);border-radius:8px}\
+legend{padding:0 .25rem;font-weight:600}\
+label{display:flex;gap:.75rem;align-items:center;min-height:2.75rem}\
+input{width:1.25rem;height:1.25rem;margin:0;accent-color:var(--sea)}\
+button{min-height:2.75rem;padding:.5rem 1.25rem;border:1px solid #0a6175;border-color:var(--sea);border-radius:8px;\
+background:#0a6175;background:var(--sea);color:#fff;color:var(--on-sea);font:inherit;font-weight:600}\
+:focus-visible{outline:2px solid var(--sea);outline-offset:2px}\
+p[role=status]{padding:.75rem 1rem;background:var(--sunken);border-left:4px solid var(--edge);border-radius:4px}\
+.skip{position:absolute;left:-99rem;padding:.75rem 1rem;background:var(--surface);color:var(--sea)}\
+.skip:focus{left:1rem;top:.5rem}";
+
+/// The text of the link to the content.
+fn skip_text(lang: &str) -> &'static str {
+    if lang == "es" { "Ir al contenido" } else { "Skip to main content" }
+}
+
 /// Renders a page. `content` is HTML. Input in it must be escaped, because nothing here does it.
 pub(crate) fn page(lang: &str, title: &str, content: &str) -> Response {
+    let skip = skip_text(lang);
     let html = format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
-         <style>body{{font:18px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem}}\
-         button{{font:inherit;padding:.5rem 1rem}}label{{display:block;padding:.25rem 0}}\
-         fieldset{{margin:1rem 0}}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{content}\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <a class=\"skip\" href=\"#main\">{skip}</a>\n<main id=\"main\" tabindex=\"-1\">\n<h1>{title}</h1>\n{content}\n\
          </main>\n</body>\n</html>\n"
     );
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()

@@ -98,7 +98,14 @@ impl EventStore for World {
             id.tenant == *tenant && kinds.contains(&id.kind) && (is_current || listed == Listed::Ever)
         };
         let ids = state.listed.iter().filter(|(id, is_current)| is_match(id, **is_current));
-        Ok(ids.filter_map(|(id, _)| Some((id.clone(), self.as_read(&state.streams.get(id)?.0)))).collect())
+        let read = |id: &StreamId| {
+            let mut stream = self.as_read(&state.streams.get(id)?.0);
+            if let Some(bug) = state.bug {
+                bug.read(state.function_name, &mut stream);
+            }
+            Some((id.clone(), stream))
+        };
+        Ok(ids.filter_map(|(id, _)| read(id)).collect())
     }
 
     async fn due_timers(

@@ -7,6 +7,7 @@ mod invoice_schemas;
 mod notation;
 mod operation;
 mod operations;
+mod queue_schemas;
 mod schemas;
 
 use std::collections::BTreeMap;

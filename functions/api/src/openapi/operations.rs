@@ -43,6 +43,7 @@ pub const OPERATIONS: &[Operation] = &[
     get("getBusinessStats", "BusinessStats", "Get what invoices, payment links and reminders came to")
         .query("startDate? string, endDate? string"),
     get("getQueueStatus", "QueueStatus", "Get the state of the work queues"),
+    get("getUpcoming", "Upcoming", "Count the messages that become due, by minute and by hour"),
     get("getCommunication", "Communication", "Get one message with its content"),
     operation("changeCommunication", "Change the time or content of a message before its first attempt")
         .takes("CommunicationChange", r#"{"scheduledAt":"2027-01-31T09:00:00Z"}"#)
@@ -375,7 +376,7 @@ pub const OPERATIONS: &[Operation] = &[
         .answers(201, "Link")
         .problems(&[Conflict]),
     get("listSuppressions", "Suppressions", "List suppressed addresses, or find one of them")
-        .query("channel? Channel, contact? string:320, cursor? string"),
+        .query("channel? Channel, contact? string:320, size? integer:1..100, cursor? string"),
     operation("addSuppression", "Suppress an address")
         .takes("NewSuppression", r#"{"channel":"email","contact":"ada@example.com","reason":"asked by phone"}"#)
         .answers(201, "Suppression"),
@@ -458,6 +459,11 @@ pub const OPERATIONS: &[Operation] = &[
         .headers("If-Match? string")
         .answers(200, "Limits")
         .problems(&[Conflict, PreconditionFailed]),
+    operation("pauseChannel", "Pause a channel: what is due waits until it is resumed")
+        .takes("PauseReason", r#"{"reason":"The texts name the wrong amount"}"#)
+        .answers(200, "ChannelPauses")
+        .problems(&[NotFound]),
+    operation("resumeChannel", "Resume a channel; what has waited is sent").answers(200, "ChannelPauses").problems(&[NotFound]),
     get("listKeys", "Keys", "List active API keys"),
     operation("createKey", "Create an API key; the key is shown only once")
         .takes("NewKey", r#"{"name":"billing","role":"sender","channels":["email"]}"#)

@@ -18,6 +18,7 @@ use super::event_schemas;
 use super::invoice_schemas;
 use super::notation::{nullable, object, schema, words};
 use super::operations::OPERATIONS;
+use super::queue_schemas;
 
 /// (name, fields)
 const OBJECTS: &[(&str, &str)] = &[
@@ -127,7 +128,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("Timeline", "id string, position integer, wakeAt time?, events [StreamEvent]"),
     ("Step", "at time, code string, text string, inputs object"),
-    ("Wait", "code string, text string, providers [Provider]"),
+    ("Wait", "code string, text string, providers [Provider], pause? ChannelPause"),
     ("Explanation", "id string, summary string, lifecycle string, waitsFor Wait?, nextLookAt time?, steps [Step]"),
     (
         "CommunicationChange",
@@ -180,14 +181,6 @@ const OBJECTS: &[(&str, &str)] = &[
          unsubscribeRate number, retries integer, averageSendTimeMs number?, sendTimeMs Percentiles, \
          averageDeliveryTimeMs number?, deliveryTimeMs Percentiles",
     ),
-    ("Queue", "name string, waiting integer, inFlight integer, delayed integer"),
-    (
-        "QueueStatus",
-        "pending integer, scheduled integer, processing integer, retryWaiting integer, inDoubt integer, \
-         completed integer, failed integer, deadLettered integer, cancelled integer, suppressed integer, \
-         averageProcessingMs number?, queues [Queue], providers [Provider], lastSweepAt time?, healthy boolean, \
-         asOf time?",
-    ),
     ("Health", "status string, version string"),
     // ---- Providers and channels
     (
@@ -203,12 +196,6 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("Providers", "providers [Provider]"),
     ("Rate", "burst integer:1..1000000, perSecond integer:1..100000"),
-    ("LimitsChange", "rate? Rate?, dailySpendCapsMicros? {integer?}"),
-    (
-        "Limits",
-        "rate Rate?, effectiveRate EffectiveRate?, dailySpendCapsMicros {integer}, spentToday [CurrencySpend], \
-         resetsAt time, revision integer, updatedAt time?, updatedBy string?",
-    ),
     ("CurrencySpend", "currency string, spentMicros integer, capMicros integer?, remainingMicros integer?"),
     ("EffectiveRate", "burst integer, perSecond integer, remaining integer, availableAt time, resetAt time"),
     ("Setting", "name string, required boolean, secret boolean, about string"),
@@ -419,6 +406,7 @@ pub fn all() -> Value {
         .iter()
         .chain(event_schemas::OBJECTS)
         .chain(invoice_schemas::OBJECTS)
+        .chain(queue_schemas::OBJECTS)
         .map(|(name, fields)| ((*name).to_owned(), object(fields)))
         .collect();
     // In a body null means the same as a missing field.

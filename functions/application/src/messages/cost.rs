@@ -19,11 +19,22 @@ pub(super) fn first_config(
     request: &CommunicationRequest,
     configs: &TenantProviderConfigs,
 ) -> Option<ProviderConfig> {
+    candidates(app, request, configs).into_iter().next()
+}
+
+/// The configurations that a message is tried with, in their order.
+pub(super) fn candidates(
+    app: &App,
+    request: &CommunicationRequest,
+    configs: &TenantProviderConfigs,
+) -> Vec<ProviderConfig> {
     let serves = |config: &ProviderConfig| match &request.via {
         Some(via) => config.id == *via,
         None => config.channel == request.channel && !configs.disabled.contains(&config.id),
     };
-    provider_status::configs_for(app, request.mode, configs).into_iter().find(serves)
+    let mut all = provider_status::configs_for(app, request.mode, configs);
+    all.retain(serves);
+    all
 }
 
 /// What a message is expected to cost with the first configuration of its channel, if there is a price.

@@ -6,19 +6,22 @@ use domain::message::RenderedMessage;
 use domain::ports::{AddressKey, ProviderConfig};
 use domain::prices::Cost;
 use domain::quiet_hours;
+use domain::tenant_limits::Pause;
 use events::{Channel, CommunicationId, SuppressReason, TemplateRef, Timestamp};
 
 use super::MessageError;
 use super::compose::Composed;
-use super::cost::first_config;
+use super::cost::{candidates, first_config};
 use super::estimate::after_backlog;
 use super::new_message::{Fault, NewMessage};
 use super::send::{IdempotencyCheck, check_idempotency, prepare};
 use crate::ExecuteError;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::pauses;
 use crate::spend::decimal;
 use crate::templates::RenderingError;
+use crate::throttle_store::throttle_key;
 use crate::time::show_time;
 
 /// What a check found.
@@ -193,6 +196,9 @@ async fn check_recipient(app: &App, caller: &Caller, composed: Composed, run: &m
     }
     let config = first_config(app, &request, &configs);
     check_route(config.as_ref(), run);
+    check_breakers(app, &candidates(app, &request, &configs), run).await?;
+    let pause = pauses::of_channel(app, tenant, request.channel).await?;
+    check_pause(request.channel, pause.as_ref(), run);
     let now = app.host.now();
     let due = request.scheduled_at.unwrap_or(now).max(now);
     request.quiet_hours = request.quiet_hours.take().or(consent.quiet_hours);
@@ -220,7 +226,8 @@ async fn check_recipient(app: &App, caller: &Caller, composed: Composed, run: &m
         let detail = format!("It expires at {}, before it would be sent.", show_time(request.expires_at));
         run.fail("expiry", "expired", detail);
     }
-    run.send_at = Some(send_at);
+    // Nobody knows when a paused channel is resumed.
+    run.send_at = Some(send_at).filter(|_| pause.is_none());
     run.cost = config.and_then(|config| config.estimate_cost(&content.recipient_contact, segments));
     check_spend(app, caller, run).await
 }
@@ -246,6 +253,31 @@ fn check_route(config: Option<&ProviderConfig>, run: &mut DryRun) {
         }
         None => run.fail("route", "no_provider", "No provider serves its channel."),
     }
+}
+
+/// Whether one of the accounts takes messages now.
+async fn check_breakers(app: &App, accounts: &[ProviderConfig], run: &mut DryRun) -> Result<(), MessageError> {
+    let now = app.host.now();
+    for account in accounts {
+        let throttle =
+            app.directory.recent_throttle(&*app.limits, throttle_key(&account.id), account.rate, now).await?;
+        if throttle.state(now) != "open" {
+            run.pass("breaker", format!("{} takes messages.", account.id));
+            return Ok(());
+        }
+    }
+    if !accounts.is_empty() {
+        let names = accounts.iter().map(|account| account.id.as_str()).collect::<Vec<_>>().join(", ");
+        let detail = format!("It waits until an account answers again. Paused after repeated failures: {names}.");
+        run.delay("breaker", "providers_shut", detail);
+    }
+    Ok(())
+}
+
+fn check_pause(channel: Channel, pause: Option<&Pause>, run: &mut DryRun) {
+    let Some(Pause { since, by, reason }) = pause else { return run.pass("pause", "Its channel is not paused.") };
+    let (name, since) = (channel.as_str(), show_time(*since));
+    run.delay("pause", "channel_paused", format!("It waits: {name} is paused since {since} by {by} ({reason})."));
 }
 
 async fn check_spend(app: &App, caller: &Caller, run: &mut DryRun) -> Result<(), MessageError> {

@@ -26,6 +26,7 @@ mod resend;
 mod routing;
 mod send;
 mod statistics;
+mod upcoming;
 
 pub use address::{ALLOWED_COUNTRIES, DEFAULT_REGION};
 pub use attempts::{Attempt, attempts};
@@ -46,6 +47,7 @@ pub use redrive::{Redrive, Redriven, Selection, redrive};
 pub use resend::{Resend, resend};
 pub use send::{Accepted, check, id_of, send, send_test};
 pub use statistics::{QueueStatus, Statistics, queue_status, statistics};
+pub use upcoming::{Slot, Upcoming, upcoming};
 
 use domain::communication::Rejection;
 use domain::ports::StoreError;

@@ -1,7 +1,7 @@
 //! The test inbox: what was sent, and what can I do as the recipient?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::future::try_join3;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api_client::{ApiClient, segment};
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};

@@ -1,7 +1,7 @@
 //! One invoice: what is owed, which reminders went out, and why not the others?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::Method;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join3;
@@ -11,7 +11,9 @@ use crate::api_client::segment;
 use crate::form::{Fields, Form};
 use crate::history::{Entry, entries};
 use crate::invoice_words::{outcome_word, owed, stage_word, step_name};
+use crate::path::Path;
 use crate::refusal::Refusal;
+use crate::screens::person::paths::page_of;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show;
@@ -97,7 +99,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         payments: payments(&visit, &invoice),
         history: entries(&history, &clock),
         facts: facts(&invoice),
-        customer_link: format!("/messages?recipientId={}", segment(&text("customerId"))),
+        customer_link: page_of("customer", &text("customerId")),
         customer: text("customerId"),
         sent: invoice.pointer("/sent/communicationId").and_then(Value::as_str).map(str::to_owned),
         link: (!invoice["paymentLink"].is_null()).then(|| LinkState {

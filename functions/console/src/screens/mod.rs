@@ -11,8 +11,10 @@ mod overview;
 mod people;
 mod person;
 mod queue;
+mod redrive;
 mod reference;
 mod schedules;
+mod search;
 mod send;
 mod session;
 mod settings;
@@ -35,11 +37,12 @@ pub fn router() -> Router<Arc<Console>> {
     Router::new()
         .route("/", get(overview::show))
         .route("/messages", get(messages::list))
-        .route("/messages/bulk", get(queue::bulk))
-        .route("/messages/cancel", get(queue::preview_cancel).post(queue::cancel))
+        .route("/messages/bulk", get(redrive::bulk))
+        .route("/messages/cancel", get(redrive::preview_cancel).post(redrive::cancel))
         .route("/messages/{id}", get(message::show))
         .route("/messages/{id}/mail", get(message::mail))
         .route("/messages/{id}/{act}", post(message::act))
+        .route("/search", get(search::show))
         .route("/send", get(send::show).post(send::submit))
         .route("/inbox", get(inbox::show).post(inbox::control))
         .route("/inbox/{id}", post(inbox::act))
@@ -47,6 +50,7 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/templates", get(templates::list))
         .route("/templates/new", get(template::new::show).post(template::new::create))
         .route("/templates/{id}", get(template::show).post(template::submit))
+        .route("/templates/{id}/delete", get(template::delete::show).post(template::delete::delete))
         .route("/templates/{id}/mail", get(template::mail).post(template::mail_of_form))
         .route("/templates/{id}/publish", get(template::versions::preview).post(template::versions::publish))
         .route("/templates/{id}/versions/{version}", get(template::versions::show).post(template::versions::restore))
@@ -67,7 +71,9 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/reference/{tag}", get(reference::tag))
         .route("/reference/{tag}/{operation}", get(reference::operation))
         .route("/queue", get(queue::show))
-        .route("/queue/redrive", get(queue::preview).post(queue::redrive))
+        .route("/queue/pause", post(queue::pause))
+        .route("/queue/resume", post(queue::resume))
+        .route("/queue/redrive", get(redrive::preview).post(redrive::redrive))
         .route("/collections", get(collections::show))
         .route("/collections/settings", post(collections::save))
         .route("/collections/switch/{state}", post(collections::switch))

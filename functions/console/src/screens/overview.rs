@@ -3,7 +3,8 @@
 use askama::Template;
 use axum::extract::RawQuery;
 use axum::http::Method;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::access::{Permission, Reach};
 use futures_util::future::try_join3;
 use jiff::ToSpan;
 use serde_json::Value;
@@ -83,6 +84,9 @@ struct ProviderLine {
 }
 
 pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    if !visit.may(Permission::Stats, Reach::Tenant) {
+        return Ok(Redirect::to("/messages").into_response());
+    }
     let query = Fields::of_query(query.as_deref());
     let range = RANGES.iter().find(|(days, _)| *days == query.get("range")).map_or(DEFAULT_RANGE, |(days, _)| days);
     let clock = visit.clock();
@@ -126,8 +130,21 @@ fn count(value: &Value, name: &str) -> u64 {
 
 fn notes(queue: &Value, clock: &Clock) -> Vec<Note> {
     let mut notes = Vec::new();
+    for pause in queue["paused"].as_array().into_iter().flatten() {
+        let text = |name: &str| pause[name].as_str().unwrap_or_default();
+        let since = clock.short(text("since")).map_or(String::new(), |since| format!(" since {}", since.text));
+        notes.push(Note {
+            tone: "warn",
+            icon: "pause",
+            what: format!("{} is paused{since}", words::channel(text("channel"))),
+            more: format!("by {}: {}. What is due waits.", words::actor(text("by")), text("reason")),
+            button: "Resume…",
+            link: "/queue#pauses",
+        });
+    }
     for provider in queue["providers"].as_array().into_iter().flatten().filter(|one| one["state"] == "open") {
-        let name = words::config(provider["id"].as_str().unwrap_or_default());
+        let text = |name: &str| provider[name].as_str().unwrap_or_default();
+        let name = words::account(text("id"), text("provider"));
         let since = provider["since"].as_str().and_then(|since| clock.short(since));
         let since = since.map_or(String::new(), |since| format!(" since {}", since.text));
         notes.push(Note {
@@ -264,7 +281,7 @@ fn providers(queue: &Value, clock: &Clock) -> Vec<ProviderLine> {
         let since = clock.short(text("since")).filter(|_| status.tone != "good");
         ProviderLine {
             channel: ChannelName(text("channel").to_owned()),
-            name: words::config(text("id")),
+            name: words::account(text("id"), text("provider")),
             status,
             since,
         }

@@ -34,11 +34,11 @@ struct PeoplePage {
 impl Page for PeoplePage {}
 
 /// A person in a list.
-struct PersonRow {
-    name: String,
-    kind: String,
+pub struct PersonRow {
+    pub name: String,
+    pub kind: String,
     id: String,
-    path: String,
+    pub path: String,
     last: Option<Time>,
 }
 
@@ -93,7 +93,7 @@ async fn recent(visit: &Visit) -> Result<Vec<PersonRow>, Refusal> {
 }
 
 /// The people of each type with this id, of whom something is known.
-async fn with_id(visit: &Visit, id: &str) -> Result<Vec<PersonRow>, Refusal> {
+pub async fn with_id(visit: &Visit, id: &str) -> Result<Vec<PersonRow>, Refusal> {
     let look_up = |(kind, _): &(&'static str, &str)| {
         let kind = *kind;
         async move {

@@ -3,23 +3,20 @@
 use askama::Template;
 use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Redirect, Response};
-use futures_util::future::try_join;
-use serde_json::{Map, Value, json};
+use domain::access::{Permission, Reach};
+use futures_util::future::try_join3;
+use serde_json::{Value, json};
 
+use crate::api_client::segment;
 use crate::faults::FormFaults;
 use crate::form::{Fields, Form};
 use crate::refusal::Refusal;
+use crate::screens::redrive::GROUP;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
 use crate::show::{self, ChannelName};
 use crate::time::{self, Clock, Time, number};
-use crate::words::{self, StatusWord};
-
-/// Most dead letters that one request retries.
-const MAX_REDRIVE: u64 = 1_000;
-const PER_SECOND: &str = "10";
-/// What a group of dead letters has in common, as the address and the API name it.
-const GROUP: [&str; 4] = ["channel", "reason", "cause", "provider"];
+use crate::words::{self, CHANNELS, StatusWord};
 
 #[derive(Template)]
 #[template(path = "queue.html")]
@@ -28,14 +25,46 @@ struct QueuePage {
     heading: String,
     lede: String,
     done: String,
+    faults: FormFaults,
+    pauses: Vec<PauseRow>,
+    /// The channels that can be paused, with their words.
+    pausable: Vec<(&'static str, &'static str)>,
+    /// Whether the reader may pause and resume channels.
+    may_pause: bool,
+    chosen: String,
+    reason: String,
     figures: Vec<Figure>,
     causes: Vec<Cause>,
     /// How many dead letters were counted, if there are more.
     counted: Option<u64>,
     accounts: Vec<Account>,
+    hours: Vec<Due>,
+    minutes: Vec<Due>,
+    /// Messages whose time has come.
+    overdue: u64,
 }
 
 impl Page for QueuePage {}
+
+/// The messages that become due in a time.
+struct Due {
+    from: Option<Time>,
+    count: u64,
+    /// `12`, or `500 or more`.
+    text: String,
+    /// The most of one of these times.
+    most: u64,
+}
+
+/// A channel by which nothing is sent.
+struct PauseRow {
+    id: String,
+    word: &'static str,
+    channel: ChannelName,
+    since: Option<Time>,
+    by: String,
+    reason: String,
+}
 
 struct Figure {
     name: &'static str,
@@ -70,9 +99,18 @@ struct Account {
 }
 
 pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let query = Fields::of_query(query.as_deref());
-    let (queue, letters) =
-        try_join(visit.api.get("/api/communications/queue/status"), visit.api.get("/api/dead-letters/causes")).await?;
+    let mut page = load(&visit).await?;
+    page.done = done(&Fields::of_query(query.as_deref()));
+    Ok(page.respond())
+}
+
+async fn load(visit: &Visit) -> Result<QueuePage, Refusal> {
+    let (queue, letters, upcoming) = try_join3(
+        visit.api.get("/api/communications/queue/status"),
+        visit.api.get("/api/dead-letters/causes"),
+        visit.api.get("/api/communications/queue/upcoming"),
+    )
+    .await?;
     let count = |name: &str| queue[name].as_u64().unwrap_or(0);
     let clock = visit.clock();
     let causes: Vec<Cause> =
@@ -86,16 +124,31 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         1 => format!("1 dead letter, {} ready to retry", number(safe)),
         dead => format!("{} dead letters, {} ready to retry", number(dead), number(safe)),
     };
+    let pauses: Vec<PauseRow> =
+        queue["paused"].as_array().into_iter().flatten().map(|pause| pause_row(pause, &clock)).collect();
+    let heading = match &pauses[..] {
+        [] => heading,
+        [pause] => format!("{} is paused; {}", pause.word, words::lower_first(&heading)),
+        pauses => format!("{} channels are paused; {}", pauses.len(), words::lower_first(&heading)),
+    };
+    let is_paused = |id: &str| pauses.iter().any(|pause| pause.id == id);
+    let pausable = CHANNELS.into_iter().filter(|(id, _)| !is_paused(id)).collect();
     let sweep = queue["lastSweepAt"].as_str().and_then(|at| clock.precise(at));
     let sweep = sweep.map_or(String::new(), |at| format!(" Due messages were last looked for at {}.", at.text));
     let figure = |name, field, href| Figure { name, value: count(field), href };
-    let page = QueuePage {
+    Ok(QueuePage {
         shell: visit.shell(&heading, "queue"),
         lede: format!(
             "Dead letters are messages that Tidings has stopped trying to send. Someone decides what happens next.{sweep}"
         ),
         heading,
-        done: done(&query),
+        done: String::new(),
+        faults: FormFaults::default(),
+        may_pause: visit.may(Permission::Keys, Reach::Everything),
+        pausable,
+        pauses,
+        chosen: String::new(),
+        reason: String::new(),
         figures: vec![
             figure("Waiting", "pending", "/messages?lifecycle=queued"),
             // The API counts messages whose delivery is uncertain as being processed.
@@ -110,16 +163,70 @@ pub async fn show(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
         ],
         causes,
         counted: (!is_complete).then_some(counted),
+        hours: due(&upcoming["hours"], &clock),
+        minutes: due(&upcoming["minutes"], &clock),
+        overdue: upcoming["overdue"].as_u64().unwrap_or(0),
         accounts: queue["providers"].as_array().into_iter().flatten().map(account).collect(),
+    })
+}
+
+/// The times in which messages become due.
+fn due(slots: &Value, clock: &Clock) -> Vec<Due> {
+    let count = |slot: &Value| slot["messages"].as_u64().unwrap_or(0);
+    let slots = || slots.as_array().into_iter().flatten();
+    let most = slots().map(count).max().unwrap_or(0);
+    let row = |slot: &Value| Due {
+        from: clock.short(slot["from"].as_str().unwrap_or_default()),
+        count: count(slot),
+        text: match slot["isComplete"] == false {
+            true => format!("{} or more", number(count(slot))),
+            false => number(count(slot)),
+        },
+        most,
     };
-    Ok(page.respond())
+    slots().filter(|slot| 0 < count(slot)).map(row).collect()
+}
+
+fn pause_row(pause: &Value, clock: &Clock) -> PauseRow {
+    let text = |name: &str| pause[name].as_str().unwrap_or_default();
+    PauseRow {
+        id: text("channel").to_owned(),
+        word: words::channel(text("channel")),
+        channel: ChannelName(text("channel").to_owned()),
+        since: clock.short(text("since")),
+        by: words::actor(text("by")),
+        reason: text("reason").to_owned(),
+    }
+}
+
+/// Pauses a channel.
+pub async fn pause(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
+    let channel = form.get("channel");
+    let path = format!("/api/limits/channels/{}/pause", segment(channel));
+    match visit.api.post(path, json!({ "reason": form.get("reason") })).await {
+        Ok(_) => Ok(Redirect::to(&format!("/queue?paused={}", segment(channel))).into_response()),
+        Err(refusal) if !refusal.faults().is_empty() => {
+            let mut page = load(&visit).await?;
+            page.shell.title = format!("Error: {}", page.shell.title);
+            page.faults = FormFaults::of(&refusal, "f-reason");
+            (page.chosen, page.reason) = (channel.to_owned(), form.get("reason").to_owned());
+            Ok(page.respond_with(refusal.status))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Resumes a channel.
+pub async fn resume(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
+    let channel = form.get("channel");
+    visit.api.post(format!("/api/limits/channels/{}/resume", segment(channel)), json!({})).await?;
+    Ok(Redirect::to(&format!("/queue?resumed={}", segment(channel))).into_response())
 }
 
 fn account(status: &Value) -> Account {
     let text = |name: &str| status[name].as_str().unwrap_or_default();
     Account {
-        // The id of an account of the business says nothing to people.
-        name: words::config(text(if text("id").contains('.') { "provider" } else { "id" })),
+        name: words::account(text("id"), text("provider")),
         id: text("id").to_owned(),
         channel: ChannelName(text("channel").to_owned()),
         status: words::provider_state(status["enabled"] == true, text("state")),
@@ -130,6 +237,12 @@ fn account(status: &Value) -> Account {
 
 /// What the form before did.
 fn done(query: &Fields) -> String {
+    if query.has("paused") {
+        return format!("{} is paused. What is due waits.", words::channel(query.get("paused")));
+    }
+    if query.has("resumed") {
+        return format!("{} sends again.", words::channel(query.get("resumed")));
+    }
     match (query.get("retried"), query.get("skipped")) {
         ("", _) => String::new(),
         (retried, "" | "0") => format!("{retried} queued for another attempt."),
@@ -186,228 +299,4 @@ fn advice(code: &str) -> (&'static str, bool) {
         "poison" => ("Their processing failed repeatedly. Recommended: look at one, then retry.", false),
         _ => ("Recommended: look at one of them first.", false),
     }
-}
-
-#[derive(Template)]
-#[template(path = "redrive.html")]
-struct RedrivePage {
-    shell: Shell,
-    heading: String,
-    lede: String,
-    crumb: (&'static str, &'static str),
-    action: &'static str,
-    checks: Vec<Check>,
-    /// The button, or nothing if nothing can be done.
-    button: String,
-    hidden: Vec<(String, String)>,
-    per_second: Option<String>,
-    refusals: Vec<(String, String)>,
-    is_final: bool,
-    faults: FormFaults,
-}
-
-impl Page for RedrivePage {}
-
-struct Check {
-    tone: &'static str,
-    icon: &'static str,
-    text: String,
-}
-
-fn check(tone: &'static str, text: String) -> Check {
-    let icon = match tone {
-        "good" => "check",
-        "warn" => "warn",
-        _ => "s-suppressed",
-    };
-    Check { tone, icon, text }
-}
-
-/// `1 message` or `17 messages`.
-fn messages(count: u64) -> String {
-    if count == 1 { "1 message".to_owned() } else { format!("{} messages", number(count)) }
-}
-
-/// What the API retries: the group or the ids of a form.
-fn selection(form: &Fields) -> Map<String, Value> {
-    let ids: Vec<&str> = form.all("id").filter(|id| !id.is_empty()).collect();
-    if !ids.is_empty() {
-        return Map::from_iter([("ids".to_owned(), json!(ids))]);
-    }
-    let given = GROUP.iter().filter(|name| form.has(name)).map(|name| ((*name).to_owned(), json!(form.get(name))));
-    given.chain([("limit".to_owned(), json!(MAX_REDRIVE))]).collect()
-}
-
-/// The fields that name the selection, for the form that confirms it.
-fn hidden(form: &Fields) -> Vec<(String, String)> {
-    let group = GROUP.iter().filter(|name| form.has(name)).map(|name| ((*name).to_owned(), form.get(name).to_owned()));
-    group.chain(form.all("id").filter(|id| !id.is_empty()).map(|id| ("id".to_owned(), id.to_owned()))).collect()
-}
-
-/// What a retry would do, before it is done.
-pub async fn preview(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let query = Fields::of_query(query.as_deref());
-    let per_second = Some(query.get("perSecond")).filter(|rate| !rate.is_empty()).unwrap_or(PER_SECOND);
-    let mut body = selection(&query);
-    body.insert("dryRun".to_owned(), json!(true));
-    body.insert("perSecond".to_owned(), rate(per_second));
-    let plan = visit.api.post("/api/dead-letters/redrive", Value::Object(body)).await?;
-    Ok(preview_of(&visit, &query, &plan, per_second).respond())
-}
-
-fn rate(text: &str) -> Value {
-    text.parse::<u64>().map_or_else(|_| json!(text), Value::from)
-}
-
-fn preview_of(visit: &Visit, query: &Fields, plan: &Value, per_second: &str) -> RedrivePage {
-    let count = |name: &str| plan[name].as_u64().unwrap_or(0);
-    let (ready, skipped, twice) = (count("redriven"), count("skipped"), count("maybeSent"));
-    let mut checks = Vec::new();
-    if 0 < ready {
-        let last = visit.clock().precise(plan["lastAt"].as_str().unwrap_or_default());
-        let last = last.map_or(String::new(), |at| format!("; the last is due at {}", at.text));
-        checks.push(check(
-            "good",
-            format!("{} will be retried with fresh attempts, oldest first{last}.", messages(ready)),
-        ));
-    }
-    if 0 < skipped {
-        let text = format!("{} skipped: not dead letters, or retried or delivered meanwhile.", number(skipped));
-        checks.push(check("stop", text));
-    }
-    match twice {
-        0 if 0 < ready => {
-            checks
-                .push(check("good", "None can arrive twice: every earlier attempt was definitely refused.".to_owned()));
-        }
-        0 => (),
-        twice => checks.push(check("warn", format!("{} may arrive twice: delivery was uncertain.", messages(twice)))),
-    }
-    if plan["hasMore"] == true {
-        checks.push(check(
-            "warn",
-            format!("These are the newest {}. There are more; retry them afterwards.", number(ready + skipped)),
-        ));
-    }
-    if 0 < ready {
-        let text =
-            "Who has opted out since, and what was settled since, is not sent: that is checked again at each attempt.";
-        checks.push(check("good", text.to_owned()));
-    }
-    let heading = match ready {
-        0 => "No message can be retried".to_owned(),
-        ready => format!("Preview: retry {}", messages(ready)),
-    };
-    RedrivePage {
-        shell: visit.shell(&heading, "queue"),
-        lede: "Nothing has been started yet.".to_owned(),
-        heading,
-        crumb: ("/queue", "Queue"),
-        action: "/queue/redrive",
-        checks,
-        button: if ready == 0 { String::new() } else { format!("Retry {}", messages(ready)) },
-        hidden: hidden(query),
-        per_second: Some(per_second.to_owned()),
-        refusals: Vec::new(),
-        is_final: false,
-        faults: FormFaults::default(),
-    }
-}
-
-/// Retries what was previewed.
-pub async fn redrive(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
-    let mut body = selection(&form);
-    if form.has("perSecond") {
-        body.insert("perSecond".to_owned(), rate(form.get("perSecond")));
-    }
-    match visit.api.post("/api/dead-letters/redrive", Value::Object(body)).await {
-        Ok(done) => {
-            let count = |name: &str| done[name].as_u64().unwrap_or(0);
-            let to = format!("/queue?retried={}&skipped={}", count("redriven"), count("skipped"));
-            Ok(Redirect::to(&to).into_response())
-        }
-        Err(refusal) if !refusal.faults().is_empty() => {
-            let mut body = selection(&form);
-            body.insert("dryRun".to_owned(), json!(true));
-            let plan = visit.api.post("/api/dead-letters/redrive", Value::Object(body)).await?;
-            let mut page = preview_of(&visit, &form, &plan, form.get("perSecond"));
-            page.faults = FormFaults::of(&refusal, "f-perSecond");
-            page.shell.title = format!("Error: {}", page.shell.title);
-            Ok(page.respond_with(refusal.status))
-        }
-        Err(refusal) => Err(refusal),
-    }
-}
-
-/// What cancelling the chosen messages would do, before it is done.
-pub async fn preview_cancel(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let query = Fields::of_query(query.as_deref());
-    let ids: Vec<&str> = query.all("id").filter(|id| !id.is_empty()).collect();
-    let plan = visit.api.post("/api/communications/cancel", json!({ "ids": ids, "dryRun": true })).await?;
-    let count = |name: &str| plan[name].as_u64().unwrap_or(0);
-    let (ready, skipped) = (count("cancelled"), count("skipped"));
-    let results = || plan["results"].as_array().into_iter().flatten();
-    let maybe = results().filter(|result| result["maybeSent"] == true).count() as u64;
-    let mut checks = Vec::new();
-    if 0 < ready {
-        checks.push(check(
-            "good",
-            format!("{} will be cancelled. An attempt that is running still ends.", messages(ready)),
-        ));
-    }
-    if 0 < skipped {
-        checks.push(check("stop", format!("{} skipped. The reasons are below.", number(skipped))));
-    }
-    if 0 < maybe {
-        checks.push(check(
-            "warn",
-            format!("{} may have been delivered already: an attempt is uncertain.", messages(maybe)),
-        ));
-    }
-    let refusals = results().filter(|result| result["cancelled"] == false).map(|result| {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&result["id"]), text(&result["problem"]["detail"]))
-    });
-    let heading = match ready {
-        0 => "No message can be cancelled".to_owned(),
-        ready => format!("Preview: cancel {}", messages(ready)),
-    };
-    let page = RedrivePage {
-        shell: visit.shell(&heading, "messages"),
-        lede: "Nothing has been cancelled yet. A cancelled message cannot be brought back; “Resend” makes a new one."
-            .to_owned(),
-        heading,
-        crumb: ("/messages", "Messages"),
-        action: "/messages/cancel",
-        checks,
-        button: if ready == 0 { String::new() } else { format!("Cancel {}", messages(ready)) },
-        hidden: hidden(&query),
-        per_second: None,
-        refusals: refusals.collect(),
-        is_final: true,
-        faults: FormFaults::default(),
-    };
-    Ok(page.respond())
-}
-
-/// Cancels what was previewed.
-pub async fn cancel(visit: Visit, Form(form): Form) -> Result<Response, Refusal> {
-    let ids: Vec<&str> = form.all("id").filter(|id| !id.is_empty()).collect();
-    let done = visit.api.post("/api/communications/cancel", json!({ "ids": ids })).await?;
-    let count = |name: &str| done[name].as_u64().unwrap_or(0);
-    let to = format!("/messages?cancelled={}&skipped={}", count("cancelled"), count("skipped"));
-    Ok(Redirect::to(&to).into_response())
-}
-
-/// Leads a selection of the list to its preview.
-pub async fn bulk(RawQuery(query): RawQuery) -> Response {
-    let query = Fields::of_query(query.as_deref());
-    let ids = query.all("id").filter(|id| !id.is_empty()).map(|id| ("id", id));
-    let ids = form_urlencoded::Serializer::new(String::new()).extend_pairs(ids).finish();
-    let path = match query.get("do") {
-        _ if ids.is_empty() => "/messages?none=1".to_owned(),
-        "cancel" => format!("/messages/cancel?{ids}"),
-        _ => format!("/queue/redrive?{ids}"),
-    };
-    Redirect::to(&path).into_response()
 }

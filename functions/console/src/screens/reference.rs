@@ -1,14 +1,16 @@
 //! The reference of the HTTP API, from its OpenAPI document: what can be called, with what, and what comes back?
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::response::Response;
 use serde_json::Value;
 
 use crate::api_client::segment;
 use crate::form::Fields;
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
@@ -120,8 +122,16 @@ struct ProblemText {
     text: String,
 }
 
-async fn document(visit: &Visit) -> Result<Value, Refusal> {
-    visit.api.get("/api/openapi.json").await
+/// The document of the API, which does not change while the process runs. It is parsed once.
+async fn document(visit: &Visit) -> Result<&'static Value, Refusal> {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    match DOCUMENT.get() {
+        Some(document) => Ok(document),
+        None => {
+            let read = visit.api.get("/api/openapi.json").await?;
+            Ok(DOCUMENT.get_or_init(|| read))
+        }
+    }
 }
 
 /// Every operation, in the order of the document. Other names of the same operation are left out.
@@ -159,14 +169,14 @@ pub async fn index(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, 
     let document = document(&visit).await?;
     let query = Fields::of_query(query.as_deref()).get("q").to_owned();
     let mut tags: BTreeMap<&str, usize> = BTreeMap::new();
-    operations(&document).for_each(|(.., of)| *tags.entry(tag_of(of)).or_default() += 1);
+    operations(document).for_each(|(.., of)| *tags.entry(tag_of(of)).or_default() += 1);
     let total: usize = tags.values().sum();
     let wanted = query.to_lowercase();
     let is_found = |(_, path, of): &(&str, &str, &Value)| {
         let all = [path, text(of, "summary"), text(of, "operationId")];
         !wanted.is_empty() && all.iter().any(|text| text.to_lowercase().contains(&wanted))
     };
-    let found: Vec<Summary> = operations(&document).filter(is_found).take(MAX_FOUND).map(summary).collect();
+    let found: Vec<Summary> = operations(document).filter(is_found).take(MAX_FOUND).map(summary).collect();
     let heading = match (query.is_empty(), found.len()) {
         (true, _) => format!("API reference: {total} operations"),
         (false, 0) => "No operation matches".to_owned(),
@@ -189,7 +199,7 @@ pub async fn index(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, 
 /// The operations of one group.
 pub async fn tag(visit: Visit, Path(tag): Path<String>) -> Result<Response, Refusal> {
     let document = document(&visit).await?;
-    let operations: Vec<Summary> = operations(&document).filter(|(.., of)| tag_of(of) == tag).map(summary).collect();
+    let operations: Vec<Summary> = operations(document).filter(|(.., of)| tag_of(of) == tag).map(summary).collect();
     if operations.is_empty() {
         return Err(Refusal::not_found("The API has no such group of operations."));
     }
@@ -207,20 +217,20 @@ pub async fn operation(visit: Visit, Path((tag, id)): Path<(String, String)>) ->
     let document = document(&visit).await?;
     let of_id = |(.., of): &(&str, &str, &Value)| text(of, "operationId") == id && tag_of(of) == tag;
     let (method, path, of) =
-        operations(&document).find(of_id).ok_or_else(|| Refusal::not_found("The API has no such operation."))?;
+        operations(document).find(of_id).ok_or_else(|| Refusal::not_found("The API has no such operation."))?;
     let parameters = of["parameters"].as_array().into_iter().flatten().map(|one| Field {
         name: text(one, "name").to_owned(),
         place: text(one, "in").to_owned(),
         is_required: one["required"] == true,
-        ..field(&document, &one["schema"])
+        ..field(document, &one["schema"])
     });
-    let body = of.get("requestBody").map(|body| body_of(&document, "", &body["content"]));
+    let body = of.get("requestBody").map(|body| body_of(document, "", &body["content"]));
     let (mut answers, mut problems) = (Vec::new(), Vec::new());
     for (status, answer) in of["responses"].as_object().into_iter().flatten() {
         if is_problem(answer) {
             problems.extend(problems_of(status, text(answer, "description")));
         } else {
-            answers.push(body_of(&document, status, &answer["content"]));
+            answers.push(body_of(document, status, &answer["content"]));
         }
     }
     let page = OperationPage {
@@ -248,14 +258,14 @@ pub async fn schema(visit: Visit, Path(name): Path<String>) -> Result<Response, 
     let schema = schema.ok_or_else(|| Refusal::not_found("The API has no such schema."))?;
     let words = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     let shell = visit.shell(&format!("API reference: {name}"), "reference");
-    Ok(SchemaPage { shell, fields: fields_of(&document, schema), words, name }.respond())
+    Ok(SchemaPage { shell, fields: fields_of(document, schema), words, name }.respond())
 }
 
 /// Every problem that an operation can answer with.
 pub async fn problems(visit: Visit) -> Result<Response, Refusal> {
     let document = document(&visit).await?;
     let mut known: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (.., of) in operations(&document) {
+    for (.., of) in operations(document) {
         for (status, answer) in
             of["responses"].as_object().into_iter().flatten().filter(|(_, answer)| is_problem(answer))
         {

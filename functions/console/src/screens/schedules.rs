@@ -1,7 +1,7 @@
 //! Recurring schedules: what is sent by itself, and when next?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join4;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
 use crate::history::{Entry, entries};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};

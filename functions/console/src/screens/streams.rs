@@ -1,7 +1,7 @@
 //! The event explorer: what is stored of one thing, position by position?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::Method;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::join_all;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api_client::segment;
 use crate::form::Fields;
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::screens::person::paths::{page_of, preferences_path};
 use crate::session::Visit;

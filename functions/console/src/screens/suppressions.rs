@@ -16,6 +16,9 @@ use crate::words::{self, CHANNELS};
 
 const LIST: &str = "/api/suppressions";
 
+/// How many addresses a page shows.
+const PAGE_SIZE: &str = "25";
+
 #[derive(Template)]
 #[template(path = "suppressions.html")]
 struct SuppressionsPage {
@@ -85,6 +88,7 @@ async fn page(
     mut faults: Vec<Fault>,
 ) -> Result<(SuppressionsPage, StatusCode), Refusal> {
     let parameters = ["channel", "contact", "cursor"].map(|name| (name, query.get(name)));
+    let parameters = parameters.into_iter().chain([("size", PAGE_SIZE)]);
     let (found, status) = match visit.api.call(Method::GET, LIST).query(parameters).send().await {
         Ok(found) => (found.body, StatusCode::OK),
         // What was looked for is no address.

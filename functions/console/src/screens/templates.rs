@@ -25,6 +25,7 @@ const FILTERS: [&str; 5] = ["channel", "type", "locale", "code", "isActive"];
 struct TemplatesPage {
     shell: Shell,
     heading: String,
+    done: &'static str,
     rows: Vec<CodeRow>,
     filters: Fields,
     is_filtered: bool,
@@ -75,6 +76,7 @@ pub async fn list(visit: Visit, RawQuery(query): RawQuery) -> Result<Response, R
     let page = TemplatesPage {
         shell: visit.shell("Templates", "templates"),
         heading,
+        done: if filters.is("done", "deleted") { "Template deleted." } else { "" },
         rows,
         is_filtered: FILTERS.iter().any(|name| filters.has(name)),
         filters,

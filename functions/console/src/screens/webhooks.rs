@@ -1,7 +1,7 @@
 //! Callbacks: what did providers report, was it really them, and which message is it about?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::Method;
 use axum::response::Response;
 use futures_util::future::try_join;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api_client::segment;
 use crate::form::Fields;
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};

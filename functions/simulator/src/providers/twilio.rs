@@ -235,6 +235,7 @@ impl ProviderSimulation for Twilio {
             Step::Delivered => ("delivered", None),
             Step::Bounced => ("undelivered", Some("30005")),
             Step::SoftBounced => ("undelivered", Some("30003")),
+            Step::Opened if message.account.channel == Channel::Sms => return None,
             // Other channels than SMS report that a message was read.
             Step::Opened => ("read", None),
             Step::Accepted | Step::Clicked | Step::Complained | Step::OptedOut => return None,

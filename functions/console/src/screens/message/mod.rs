@@ -3,7 +3,7 @@
 mod timeline;
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::future::try_join3;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::screens::person::paths::page_of;
 use crate::session::Visit;
@@ -177,6 +178,13 @@ fn heading(row: &Value, status: &StatusWord, name: &str) -> String {
 }
 
 fn lede(row: &Value, explained: &Value, clock: &Clock) -> String {
+    let pause = &explained["waitsFor"]["pause"];
+    if pause.is_object() {
+        let text = |name: &str| pause[name].as_str().unwrap_or_default();
+        let since = clock.short(text("since")).map_or(String::new(), |since| format!(" since {}", since.text));
+        let (channel, by) = (words::channel(text("channel")), words::actor(text("by")));
+        return format!("It waits: {channel} is paused{since} by {by} ({}).", text("reason"));
+    }
     let detail = words::detail(row, clock);
     let maybe = if row["maybeSent"] == true { " It may have been delivered anyway." } else { "" };
     if detail.is_empty() {

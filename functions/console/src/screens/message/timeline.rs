@@ -58,7 +58,7 @@ pub fn timeline(events: &[Value], clock: &Clock) -> Vec<Moment> {
     let mut provider = String::from("the provider");
     let show = |event: &Value| {
         if let Some(config) = event["data"]["config"].as_str() {
-            provider = words::config(config);
+            provider = words::account(config, event["data"]["provider"].as_str().unwrap_or_default());
         }
         let Told { tone, icon, by, heading, source, why } = tell(event, &provider, clock);
         let at = event["at"].as_str().unwrap_or_default();
@@ -253,7 +253,7 @@ pub fn attempts(events: &[Value], clock: &Clock) -> Vec<Attempt> {
             attempts.push(Attempt {
                 number: data["attempt"].as_u64().unwrap_or(0),
                 at: clock.precise(at),
-                provider: words::config(text("config")),
+                provider: words::account(text("config"), text("provider")),
                 response: "Waiting for an answer".to_owned(),
                 outcome: word("move", "s-sending", "Sending"),
                 took: String::new(),

@@ -1,6 +1,5 @@
 //! What can be done about a person: saving preferences, recording consent, a link to their own page, an export.
 
-use axum::extract::Path;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value, json};
@@ -10,6 +9,7 @@ use super::paths::{page_of, preferences_path};
 use super::{Stale, page, refused};
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::Page;

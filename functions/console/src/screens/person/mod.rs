@@ -7,7 +7,7 @@ mod matrix;
 pub mod paths;
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::try_join5;
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::api_client::segment;
 use crate::form::Fields;
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::screens::messages::MessageRow;
 use crate::session::Visit;

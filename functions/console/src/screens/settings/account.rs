@@ -1,7 +1,7 @@
 //! One account at a provider: are its credentials valid, and what does it send with?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join;
@@ -11,6 +11,7 @@ use super::providers;
 use crate::api_client::segment;
 use crate::faults::FormFaults;
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};

@@ -1,7 +1,7 @@
 //! API keys: which programs can act for this business, and what may each one do?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::access::permissions;
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::api_client::segment;
 use crate::faults::FormFaults;
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};

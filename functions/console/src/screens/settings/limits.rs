@@ -198,7 +198,7 @@ pub async fn submit(visit: Visit, Form(form): Form) -> Result<Response, Refusal>
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
             again(&visit, &form, FormFaults::default(), true).await
         }
-        Err(refusal) if refusal.status.is_client_error() => {
+        Err(refusal) if refusal.status.is_client_error() && refusal.status != StatusCode::FORBIDDEN => {
             let new = format!("f-dailySpendCapsMicros-{}", form.get("newCurrency").to_uppercase());
             let faults = FormFaults::of(&refusal, "f-rate").moved(&new, "f-newCurrency");
             again(&visit, &form, faults.moved("f-dailySpendCapsMicros", "f-newCurrency"), false).await
@@ -239,7 +239,7 @@ pub async fn submit_quiet(visit: Visit, Form(form): Form) -> Result<Response, Re
     };
     match visit.api.call(Method::PATCH, DEFAULTS).json(json!({ "quietHours": quiet })).send().await {
         Ok(_) => Ok(Redirect::to("/settings/limits?done=quiet").into_response()),
-        Err(refusal) if refusal.status.is_client_error() => {
+        Err(refusal) if refusal.status.is_client_error() && refusal.status != StatusCode::FORBIDDEN => {
             let mut page = load(&visit).await?;
             page.shell.title = format!("Error: {}", page.shell.title);
             let typed = |name: &str| form.get(name).to_owned();

@@ -1,7 +1,7 @@
 //! Providers: does each account work, and which one is tried first?
 
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join3;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};

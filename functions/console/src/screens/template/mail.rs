@@ -1,11 +1,12 @@
 //! An email as its recipient would see it: a document of its own, in which nothing runs.
 
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::editor::{Edited, load};
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 

@@ -1,6 +1,7 @@
 //! One template: can I publish it, and what will change?
 
 mod check;
+pub mod delete;
 mod diff;
 mod editor;
 mod mail;
@@ -8,13 +9,14 @@ pub mod new;
 mod paths;
 pub mod versions;
 
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 
 use crate::api_client::segment;
 use crate::form::{Fields, Form};
+use crate::path::Path;
 use crate::refusal::{FieldFault, Refusal};
 use crate::session::Visit;
 use crate::shell::Page;
@@ -32,6 +34,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
         "restored" => "Restored as a new version. New messages use it.",
         "saved" => "Draft saved. No message uses it until you publish it.",
         "discarded" => "Draft discarded.",
+        "gone" => "There is no draft any more: it was published or discarded meanwhile.",
         "archived" => "Archived. New messages no longer use it.",
         "activated" => "New messages use it again.",
         _ => "",

@@ -1,7 +1,6 @@
 //! Versions of a template: what one says, what restoring it would change, and what publishing the draft would change.
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::future::try_join;
@@ -12,6 +11,7 @@ use super::diff::{Line, diff};
 use super::paths::{page_of, path_of};
 use crate::api_client::segment;
 use crate::form::Form;
+use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::session::Visit;
 use crate::shell::{Page, Shell};
@@ -150,6 +150,11 @@ async fn publish_page(visit: &Visit, id: &str) -> Result<VersionPage, Refusal> {
     })
 }
 
+/// A second click finds that the draft was published already, or that somebody has discarded it.
+fn without_draft(id: &str) -> Response {
+    Redirect::to(&format!("{}?done=gone", page_of(id))).into_response()
+}
+
 /// Publishes the draft that the reader compared.
 pub async fn publish(visit: Visit, Path(id): Path<String>, Form(form): Form) -> Result<Response, Refusal> {
     let base = form.get("base").parse::<u32>().unwrap_or(0).max(1);
@@ -158,10 +163,16 @@ pub async fn publish(visit: Visit, Path(id): Path<String>, Form(form): Form) -> 
     match call.header("if-match", &format!("\"{}\"", form.get("draft"))).send().await {
         Ok(_) => Ok(Redirect::to(&format!("{}?done=published", page_of(&id))).into_response()),
         Err(refusal) if [StatusCode::PRECONDITION_FAILED, StatusCode::CONFLICT].contains(&refusal.status) => {
-            let mut page = publish_page(&visit, &id).await?;
-            page.is_stale = true;
-            Ok(page.respond_with(refusal.status))
+            match publish_page(&visit, &id).await {
+                Ok(mut page) => {
+                    page.is_stale = true;
+                    Ok(page.respond_with(refusal.status))
+                }
+                Err(missing) if missing.status == StatusCode::NOT_FOUND => Ok(without_draft(&id)),
+                Err(refusal) => Err(refusal),
+            }
         }
+        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(without_draft(&id)),
         Err(refusal) => Err(refusal),
     }
 }
