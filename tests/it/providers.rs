@@ -47,6 +47,7 @@ fn expected(provider: &str, channel: &str, outcome: &str) -> &'static str {
         ("custom", _, "002") => "opened",
         ("custom", _, "003") => "clicked",
         ("custom", _, "010") => "bounced",
+        ("twilio", "sms", "002" | "003") => "delivered",
         ("twilio", _, "002" | "003") => "read",
         ("whatsapp" | "messenger", _, "002" | "003") => "read",
         ("bulksms" | "whatsapp", _, "010") => "failed",

@@ -184,7 +184,9 @@ fn twilios_statuses_become_delivery_reports() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callbacks_twice_and_out_of_order_give_the_same_result() {
     let server = TestServer::new().await;
-    for body in [email("clicked@sim.test"), sms("+447700900003")] {
+    let mut whatsapp = sms("+447700900003");
+    whatsapp["channel"] = json!("whatsapp");
+    for body in [email("clicked@sim.test"), whatsapp] {
         let id = server.send(body.clone()).await;
         let last = if body["channel"] == "email" { "clicked" } else { "read" };
         server.until_status(&id, last).await;

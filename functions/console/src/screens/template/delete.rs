@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::Method;
 use axum::response::{IntoResponse, Redirect, Response};
-use futures_util::future::join4;
+use futures_util::future::{join_all, join4};
 use serde_json::Value;
 
 use super::paths::{page_of, path_of};
@@ -17,12 +17,20 @@ use crate::show;
 use crate::time::number;
 use crate::words;
 
+/// The most schedules that are looked at.
+const MAX_SCHEDULES: usize = 100;
+
+/// The longest name that a button has, in characters.
+const MAX_NAME: usize = 24;
+
 #[derive(Template)]
 #[template(path = "template-delete.html")]
 struct DeletePage {
     shell: Shell,
     heading: String,
     name: String,
+    /// The name, if it fits on a button.
+    short: String,
     path: String,
     api_path: String,
     uses: Vec<Use>,
@@ -56,7 +64,11 @@ pub async fn show(visit: Visit, Path(id): Path<String>) -> Result<Response, Refu
     let is_it = |value: &Value| value.as_str().is_some_and(|name| name == id || name == code);
     let mut uses = Vec::new();
     // What the reader may not see is not theirs to know.
-    for schedule in schedules.iter().flat_map(|all| all["schedules"].as_array().into_iter().flatten()) {
+    // The list does not say what is sent. A business has few schedules.
+    let ids = schedules.iter().flat_map(|all| all["schedules"].as_array().into_iter().flatten());
+    let ids = ids.filter_map(|schedule| schedule["id"].as_str()).take(MAX_SCHEDULES);
+    let read = ids.map(|id| visit.api.get(format!("/api/schedules/{}", segment(id))));
+    for schedule in join_all(read).await.into_iter().flatten() {
         if is_it(&schedule["action"]["send"]["templateId"]) {
             let name = schedule["name"].as_str().unwrap_or_default();
             let path = format!("/schedules/{}", segment(schedule["id"].as_str().unwrap_or_default()));
@@ -82,6 +94,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>) -> Result<Response, Refu
     let page = DeletePage {
         shell: visit.shell(&heading, "templates"),
         heading,
+        short: Some(text("name")).filter(|name| name.chars().count() <= MAX_NAME).unwrap_or_default(),
         name: text("name"),
         path: page_of(&id),
         api_path: path_of(&id),
