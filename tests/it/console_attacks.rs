@@ -207,3 +207,23 @@ async fn an_erased_person_is_on_no_page() {
         assert!(!html.contains("Grace Gone") && !html.contains("bounce-soft@sim.test"), "{path}: {html}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_page_of_messages_is_small() {
+    let server = TestServer::new().await;
+    let message = |n: usize| {
+        let mut body = email(&format!("somebody-with-a-long-address-{n}@example.com"));
+        body["recipientName"] = json!(format!("Ada Lovelace the {n}th"));
+        body["subject"] = json!("Your invoice INV-2026-000123 of Acme is due on Friday");
+        body
+    };
+    let batch: Vec<_> = (0..60).map(message).collect();
+    let batch = server.post("/api/communications/batch", json!({ "communications": batch })).await;
+    assert_eq!(batch.body["accepted"], json!(60), "{}", batch.body);
+    let full = eventually("the list has all", async || {
+        let list = page(&server, "/messages").await;
+        (list.html.matches(r#"class="go""#).count() == 20 && list.html.contains("Older")).then_some(list)
+    })
+    .await;
+    assert!(full.html.len() <= 32 * 1024, "{} bytes", full.html.len());
+}

@@ -35,7 +35,7 @@ const FILTERS: [(&str, &str); 13] = [
 /// The longest text of a chip, in characters.
 const MAX_CHIP: usize = 36;
 /// How many messages a page shows.
-const PAGE_SIZE: &str = "50";
+const PAGE_SIZE: &str = "20";
 
 #[derive(Template)]
 #[template(path = "messages.html")]
