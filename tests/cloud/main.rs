@@ -1,6 +1,8 @@
 //! Tests in an emulated cloud with the real template, function binaries and SDK. Providers are simulated on loopback.
 //! `tests/cloud/run` builds the functions, starts the emulator and runs these tests.
 
+mod bus;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -107,6 +107,8 @@ pub enum Bug {
     StopIgnored,
     /// A backfill plans invoices and its timer is lost.
     BackfillForgotten,
+    /// A backfill is confirmed although another one has taken its claim over.
+    BackfillClaimIgnored,
     /// The check that finds lost timers does not run.
     CheckLost,
     /// A payment link seems to be valid for another year.
@@ -342,6 +344,9 @@ impl Bug {
                 if append.encoded_events.iter().any(|line| is(line, "ReminderStepPostponed")) =>
             {
                 append.wake = None;
+            }
+            Bug::BackfillClaimIgnored if append.encoded_events.iter().any(|line| is(line, "BackfillConfirmed")) => {
+                append.unmoved.clear();
             }
             Bug::BackfillForgotten if append.encoded_events.iter().any(|line| is(line, "BackfillPagePlanned")) => {
                 append.wake = None;

@@ -219,8 +219,8 @@ impl Plan {
             let at = START + rng.below(25 * DAY_MS as u64) as i64;
             let steps = if rng.percent(75) { BackfillSteps::Current } else { BackfillSteps::None };
             let per_day = 1 + rng.below(2) as u32;
-            // Two people may do it at once.
-            for _ in 0..1 + rng.below(2) {
+            // Several people may do it at once.
+            for _ in 0..1 + rng.below(4) {
                 self.acts.push((at, Act::Backfill { tenant, steps, per_day }));
             }
             if rng.percent(30) {

@@ -446,7 +446,7 @@ fn no_reminder_is_wrong_when_it_is_claimed_and_none_is_forgotten() {
 }
 
 /// Bugs of collections, each with the invariants that may be the first to find it.
-const PLANTED: [(Bug, &[&str]); 18] = [
+const PLANTED: [(Bug, &[&str]); 19] = [
     (Bug::ClaimUnconditional, &["I8"]),
     (Bug::WordsAsAccepted, &["I8"]),
     (Bug::FallbackUnconditional, &["I8", "I32", "I39"]),
@@ -462,6 +462,7 @@ const PLANTED: [(Bug, &[&str]); 18] = [
     (Bug::PerDayIgnored, &["I38"]),
     (Bug::StopIgnored, &["I38"]),
     (Bug::BackfillForgotten, &["I31"]),
+    (Bug::BackfillClaimIgnored, &["I38"]),
     (Bug::CheckLost, &["I31"]),
     (Bug::LinkNotRenewed, &["I39"]),
     (Bug::LinkAlwaysNew, &["I39"]),
