@@ -9,7 +9,8 @@ use domain::collect::{
 use domain::invoice::{Command, InvoiceRow, InvoiceState, idle_by_due};
 use domain::ports::{QueueId, StoreError, ViewRow, ViewScope};
 use events::{
-    BackfillEndReason, BackfillPlan, BackfillSteps, CollectionCause, CollectionSettings, StreamId, TenantId, Timestamp,
+    BackfillEndReason, BackfillPlan, BackfillSteps, CollectionCause, CollectionSettings, Mode, StreamId, TenantId,
+    Timestamp,
 };
 use futures_util::future::{BoxFuture, join_all};
 
@@ -136,11 +137,7 @@ async fn try_confirm(app: &App, caller: &Caller, new: &NewBackfill) -> Result<Op
             new.confirmed_messages, preview.messages
         )));
     }
-    let running = execute::list::<BackfillState>(&*app.store, tenant).await?;
-    let is_other = |state: &BackfillState| state.backfill.as_ref().is_some_and(|other| other.plan.mode == mode);
-    if let Some((id, _)) = running.into_iter().find(|(_, state)| is_other(state)) {
-        return Err(BackfillError::UnderWay(id));
-    }
+    none_under_way(app, tenant, mode).await?;
     let days = (preview.due_from.as_str(), preview.due_before.as_str());
     let now = count(app, (tenant, mode), collections, days).await?.total;
     let counts = (now.invoices, now.message_count());
@@ -161,14 +158,26 @@ async fn try_confirm(app: &App, caller: &Caller, new: &NewBackfill) -> Result<Op
     };
     let (context, backfill) = (caller.context(), key.stream_id().id);
     let executor = app.executor(&context);
-    // The one that has the claim is not under way, as the list says. It is confirmed only if nobody takes the claim over.
+    // A backfill is confirmed only if nobody takes its claim over.
     let claim = SettingsCommand::ClaimBackfill { mode, backfill, over: collections.backfills.get(&mode).cloned() };
     let Some(claimed) = executor.try_execute(&settings, &read, claim).await.map_err(of_claim)? else { return Ok(None) };
+    // The one that had the claim before can no longer be confirmed, but may have been just now.
+    none_under_way(app, tenant, mode).await?;
     let confirm = BackfillCommand::Confirm { plan, by: caller.actor().name() };
     let unmoved = [(settings.stream_id(), claimed.version)];
     let Some(confirmed) = executor.try_execute_if(&key, &loaded, confirm, &unmoved).await? else { return Ok(None) };
     hint::try_send(&*app.queue, &*app.host, &key, QueueId::Process, app.host.now()).await;
     found(&key, confirmed).map(Some)
+}
+
+/// Refuses a backfill while another one of the mode is under way.
+async fn none_under_way(app: &App, tenant: &TenantId, mode: Mode) -> Result<(), BackfillError> {
+    let running = execute::list::<BackfillState>(&*app.store, tenant).await?;
+    let is_other = |state: &BackfillState| state.backfill.as_ref().is_some_and(|other| other.plan.mode == mode);
+    match running.into_iter().find(|(_, state)| is_other(state)) {
+        Some((id, _)) => Err(BackfillError::UnderWay(id)),
+        None => Ok(()),
+    }
 }
 
 /// Why a claim had no effect.
