@@ -1,6 +1,6 @@
 """Deploys template.yaml to an emulated cloud: uploads the built zips, creates the stack, prints what tests need as JSON.
 
-usage: deploy.py ENDPOINT NAME=VALUE...   (template parameters)
+usage: deploy.py ENDPOINT NAME=VALUE...   (parameters of the template, and secrets such as contact-key=VALUE)
 """
 
 import json
@@ -26,6 +26,9 @@ def main(endpoint, parameters):
 
     s3, cloud, gateway, functions = client("s3"), client("cloudformation"), client("apigatewayv2"), client("lambda")
     s3.create_bucket(Bucket=BUCKET)
+    for name in [name for name in parameters if name.islower()]:
+        value = parameters.pop(name)
+        client("ssm").put_parameter(Name=f"/tidings/ci/{name}", Type="SecureString", Value=value, Overwrite=True)
     template = (ROOT / "template.yaml").read_text()
     # Each function names the program that it is; what CodeUri names is the crate of all of them.
     for name in sorted(set(re.findall(r"Binary: ([a-z-]+)", template))):

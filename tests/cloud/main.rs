@@ -50,17 +50,21 @@ impl Cloud {
             .args([
                 format!("Stage={STAGE}"),
                 "Architecture=x86_64".into(),
-                "ContactKey=0123456789abcdef0123456789abcdef".into(),
-                "LinkKey=fedcba9876543210fedcba9876543210".into(),
+                "contact-key=0123456789abcdef0123456789abcdef".into(),
+                "link-keys=fedcba9876543210fedcba9876543210".into(),
                 // The emulator knows no alarms with metric math.
                 "Alarms=off".into(),
             ])
             .args([format!("SendGridBaseUrl={providers}"), format!("TwilioBaseUrl={providers}")])
-            .args(["SendGridApiKey=SG.simulator", "SendGridSecondApiKey=SG.simulator-second"])
+            .args([
+                "SendGridAccounts=2",
+                "sendgrid-api-key=SG.simulator",
+                "sendgrid-second-api-key=SG.simulator-second",
+            ])
             .arg("SendGridFromEmail=billing@tidings.test")
             .arg(format!("SendGridWebhookKey={}", simulator.sendgrid_public_key()))
             .arg(r#"EventSources=[{"source":"flowpos","account":"000000000000","tenant":{"at":"/businessId"}}]"#)
-            .args(["SmsCountries=*", "TwilioAccountSid=ACsimulator", "TwilioAuthToken=simulator-token"])
+            .args(["SmsCountries=*", "TwilioAccountSid=ACsimulator", "twilio-auth-token=simulator-token"])
             .args([format!("TwilioPhoneNumber={TWILIO_FROM}"), format!("PublicUrl={public}")])
             .output()
             .expect("deploy.py runs");

@@ -50,6 +50,7 @@ mod reconcile;
 mod rendering;
 mod schedule_rules;
 mod schedules;
+mod secrets;
 mod sign_in;
 mod spend_caps;
 mod streams;

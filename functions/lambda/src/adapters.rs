@@ -1,6 +1,7 @@
 //! The adapters for AWS, built from a function's settings.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use application::App;
@@ -9,8 +10,8 @@ use application::settings::{AppConfig, TableNames};
 use domain::ports::QueueId;
 use infra::SystemClockAndRng;
 use infra::aws::{
-    Aws, DynamoStore, DynamoViewStore, EventBridgeBus, KmsCipher, MissingSetting, S3ObjectStore, SnsAlertSink,
-    SqsRepairQueue, SqsUnmatchedQueue, SqsWorkQueue, init_logs,
+    Aws, DynamoStore, DynamoViewStore, EventBridgeBus, KmsCipher, MissingSetting, ParameterError, REFERENCE,
+    S3ObjectStore, SnsAlertSink, SqsRepairQueue, SqsUnmatchedQueue, SqsWorkQueue, init_logs,
 };
 use infra::providers::{HttpClients, HttpProviderFactory};
 
@@ -24,6 +25,18 @@ pub struct Adapters {
     aws: Aws,
 }
 
+/// The environment of a function. A variable such as `ssm:/tidings/prod/contact-key` stands for that secret.
+pub struct Environment {
+    secrets: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Reads a variable, or the secret that it stands for.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.secrets.get(name).cloned().or_else(|| variable(name))
+    }
+}
+
 impl Adapters {
     /// Starts logging and configures the AWS clients from the environment.
     ///
@@ -33,6 +46,22 @@ impl Adapters {
     pub fn from_env() -> Result<Self, MissingSetting> {
         init_logs(variable);
         Ok(Adapters { aws: Aws::from_env(variable)? })
+    }
+
+    /// Reads the secrets that the environment refers to, in one call. Without any there is no call.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError`]
+    pub async fn environment(&self, http: &HttpClients) -> Result<Environment, ParameterError> {
+        let reference = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.to_str()?.strip_prefix(REFERENCE)?.to_owned()))
+        };
+        let references: Vec<(String, String)> = std::env::vars_os().filter_map(reference).collect();
+        let names: Vec<&str> = references.iter().map(|(_, parameter)| parameter.as_str()).collect();
+        let values = self.aws.parameters(http.client.clone()).read(&names).await?;
+        let secret = |(name, parameter)| Some((name, values.get(&parameter)?.clone()));
+        Ok(Environment { secrets: references.into_iter().filter_map(secret).collect() })
     }
 
     pub fn store(&self, tables: TableNames) -> Arc<DynamoStore> {

@@ -5,6 +5,6 @@ mod adapters;
 mod batches;
 mod client;
 
-pub use adapters::{Adapters, provider_factory, variable};
+pub use adapters::{Adapters, Environment, provider_factory, variable};
 pub use batches::{ProjectRequest, failures, images, is_of_dead_letters, messages};
 pub use client::client_address;

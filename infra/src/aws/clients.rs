@@ -10,6 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 #[cfg(feature = "providers")]
+use super::parameters::ParameterStore;
+#[cfg(feature = "providers")]
 use super::s3::S3ObjectStore;
 
 /// An environment variable that the Lambda runtime normally sets is missing.
@@ -100,6 +102,13 @@ impl Aws {
 
     pub fn kms(&self) -> aws_sdk_kms::Client {
         aws_sdk_kms::Client::from_conf(configured!(self, aws_sdk_kms).build())
+    }
+
+    /// Where secrets are.
+    #[cfg(feature = "providers")]
+    pub fn parameters(&self, client: reqwest::Client) -> ParameterStore {
+        let (region, credentials) = (self.region.to_string(), self.signing_credentials.clone());
+        ParameterStore { client, region, credentials, endpoint: self.endpoint.clone() }
     }
 
     /// The store of uploaded files in a bucket.

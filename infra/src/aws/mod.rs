@@ -1,5 +1,5 @@
 //! Adapters for Amazon Web Services. DynamoDB, KMS, SNS and SQS are called through the AWS SDK, S3 by presigned
-//! addresses.
+//! addresses, Parameter Store by a signed request.
 
 mod clients;
 mod dynamodb;
@@ -9,6 +9,8 @@ mod dynamodb_views;
 mod eventbridge;
 mod kms;
 mod logs;
+#[cfg(feature = "providers")]
+mod parameters;
 #[cfg(feature = "providers")]
 mod s3;
 mod sns;
@@ -20,6 +22,8 @@ pub use dynamodb_views::DynamoViewStore;
 pub use eventbridge::EventBridgeBus;
 pub use kms::KmsCipher;
 pub use logs::init_logs;
+#[cfg(feature = "providers")]
+pub use parameters::{ParameterError, ParameterStore, REFERENCE};
 #[cfg(feature = "providers")]
 pub use s3::S3ObjectStore;
 pub use sns::SnsAlertSink;

@@ -8,14 +8,16 @@ use api::rate::RequestLimiter;
 use console::{Console, Sessions, SignIn};
 use infra::SystemClockAndRng;
 use infra::providers::{HttpClients, HttpIdentityProvider, HttpJwksSource};
-use lambda::{Adapters, variable};
+use lambda::Adapters;
 use lambda_http::{Error, run};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
-    let Config { app, request_rate, jwt, console } = Config::read(variable)?;
-    let (http, url) = (HttpClients::new(), app.public_url.clone());
+    let http = HttpClients::new();
+    let environment = adapters.environment(&http).await?;
+    let Config { app, request_rate, jwt, console } = Config::read(|name| environment.variable(name))?;
+    let url = app.public_url.clone();
     let app = adapters.app(&http, app);
     let keys = |jwt: &Jwt| Arc::new(HttpJwksSource { client: http.client.clone(), url: jwt.keys_url.clone() });
     let issuer = jwt.clone().map(|jwt| {

@@ -10,14 +10,15 @@ use deliver::config::Config;
 use events::Timestamp;
 use infra::SystemClockAndRng;
 use infra::providers::{HttpClients, PublicFileFetcher, sandboxes};
-use lambda::{Adapters, failures, messages, provider_factory, variable};
+use lambda::{Adapters, failures, messages, provider_factory};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
-    let config = Config::read(variable)?;
     let http = HttpClients::new();
+    let environment = adapters.environment(&http).await?;
+    let config = Config::read(|name| environment.variable(name))?;
     let store = adapters.store(config.tables);
     let factory = provider_factory(&http, config.bases);
     let mut providers = build_deployment_providers(&*factory, config.configured, &config.public_url);

@@ -6,7 +6,7 @@ use application::directory::build_deployment_providers;
 use aws_lambda_events::sqs::SqsEvent;
 use infra::SystemClockAndRng;
 use infra::providers::HttpClients;
-use lambda::{Adapters, client_address, failures, messages, provider_factory, variable};
+use lambda::{Adapters, client_address, failures, messages, provider_factory};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use pages::PagesHandler;
 use webhook::WebhookHandler;
@@ -15,8 +15,9 @@ use webhook::config::Config;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let adapters = Adapters::from_env()?;
-    let config = Config::read(variable)?;
     let http = HttpClients::new();
+    let environment = adapters.environment(&http).await?;
+    let config = Config::read(|name| environment.variable(name))?;
     let store = adapters.store(config.tables);
     let factory = provider_factory(&http, config.bases);
     let tenant_ports = adapters.tenant_ports(&store, factory.clone(), config.secrets_key, config.public_url.clone());
@@ -42,7 +43,7 @@ async fn main() -> Result<(), Error> {
         }))
         .await;
     }
-    let config = pages::config::Config::read(variable)?;
+    let config = pages::config::Config::read(|name| environment.variable(name))?;
     let limits = store.clone();
     let pages = PagesHandler {
         store: store.clone(),
