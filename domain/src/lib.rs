@@ -16,6 +16,7 @@ pub mod data_subject;
 pub mod exchange;
 pub mod explain;
 pub mod file_name;
+mod formatters;
 pub mod inbound_message;
 pub mod invoice;
 pub mod message;

@@ -1,9 +1,17 @@
 //! Amounts in the format of a locale and currency.
 
 use fixed_decimal::{Decimal, SignedRoundingMode, UnsignedRoundingMode};
+use icu_decimal::DecimalFormatter;
 use icu_experimental::dimension::currency::CurrencyType;
 use icu_experimental::dimension::currency::formatter::CurrencyFormatter;
 use icu_locale::Locale;
+
+use crate::formatters::{self, Kept};
+
+thread_local! {
+    /// By currency and locale.
+    static FORMATTERS: Kept<(String, String), CurrencyFormatter<DecimalFormatter>> = const { Kept::new(Vec::new()) };
+}
 
 /// Why an amount cannot be formatted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,12 +52,15 @@ pub fn format(amount: &str, currency: &str, locale: &str) -> Result<String, Mone
     }
     value.round_with_mode(-6, half_up);
     let invalid_currency = || MoneyError::Currency(currency.chars().take(10).collect());
-    let code = CurrencyType::try_from_str(&currency.to_ascii_lowercase()).map_err(|_| invalid_currency())?;
     let invalid_locale = || MoneyError::Locale(locale.chars().take(20).collect());
-    let locale: Locale = locale.parse().map_err(|_| invalid_locale())?;
-    let formatter =
-        CurrencyFormatter::try_new_symbol(locale.into(), code, Default::default()).map_err(|_| invalid_currency())?;
-    Ok(formatter.format_fixed_decimal(&value).to_string())
+    let make = || {
+        let code = CurrencyType::try_from_str(&currency.to_ascii_lowercase()).map_err(|_| invalid_currency())?;
+        let preferences = locale.parse::<Locale>().map_err(|_| invalid_locale())?.into();
+        let formatter = CurrencyFormatter::try_new_symbol(preferences, code, Default::default());
+        Ok(((currency.to_owned(), locale.to_owned()), formatter.map_err(|_| invalid_currency())?))
+    };
+    let is = |key: &(String, String)| key.0 == currency && key.1 == locale;
+    formatters::with(&FORMATTERS, is, make, |formatter| formatter.format_fixed_decimal(&value).to_string())
 }
 
 /// Formats an amount in minor units of the currency: `150050`, `USD` and `en-US` become `$1,500.50`.

@@ -43,14 +43,18 @@ pub enum DecodeError {
     Malformed(#[source] serde_json::Error),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Line {
+/// A stored line without its data, which is read in a second pass when its type is known. Nothing is kept in between.
+#[derive(Deserialize)]
+struct Header {
     #[serde(rename = "type")]
     kind: String,
     version: u16,
-    #[serde(flatten)]
-    meta: EventMetadata,
-    data: Value,
+    at: Timestamp,
+    command: String,
+    correlation: Option<String>,
+    causation: Option<String>,
+    actor: String,
+    traceparent: Option<String>,
 }
 
 /// Encodes an event in the newest version of its type.
@@ -73,14 +77,24 @@ pub fn encode<E: EventFamily>(event: &E, meta: &EventMetadata) -> String {
 ///
 /// [`DecodeError`] if this build does not know the type or version, or the text is damaged.
 pub fn decode<E: EventFamily>(line: &str) -> Result<RecordedEvent<E>, DecodeError> {
-    let Line { kind, version, meta, data } = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
-    match E::version_of(&kind) {
-        Some(newest) if (1..=newest).contains(&version) => (),
+    let header: Header = serde_json::from_str(line).map_err(DecodeError::Malformed)?;
+    let Header { kind, version, at, command, correlation, causation, actor, traceparent } = header;
+    let event = match E::version_of(&kind) {
+        Some(newest) if newest == version => serde_json::from_str(line),
+        Some(newest) if (1..newest).contains(&version) => upcast::<E>(&kind, version, line),
         _ => return Err(DecodeError::Unknown { kind, version }),
-    }
-    let data = E::upcast(&kind, version, data);
-    let event = serde_json::from_value(serde_json::json!({ "type": kind, "data": data }));
+    };
+    let meta = EventMetadata { at, command, correlation, causation, actor, traceparent };
     Ok(RecordedEvent { version, meta, event: event.map_err(DecodeError::Malformed)? })
+}
+
+fn upcast<E: EventFamily>(kind: &str, version: u16, line: &str) -> serde_json::Result<E> {
+    #[derive(Deserialize)]
+    struct Line {
+        data: Value,
+    }
+    let Line { data } = serde_json::from_str(line)?;
+    serde_json::from_value(serde_json::json!({ "type": kind, "data": E::upcast(kind, version, data) }))
 }
 
 #[cfg(test)]

@@ -166,8 +166,13 @@ pub type StoredRow = (String, String);
 #[async_trait]
 pub trait ViewStore: Send + Sync {
     /// Writes rows newer than those stored, and the difference in the counters, in one transaction per call. A row that
-    /// is not newer changes nothing. At most [`MAX_ROWS_PER_TRANSACTION`] rows, all of one scope.
+    /// is not newer changes nothing. At most [`ViewStore::max_rows`] rows, all of one scope.
     async fn apply(&self, rows: &[ProjectedRow], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Maximum number of rows in one call of [`ViewStore::apply`].
+    fn max_rows(&self) -> usize {
+        MAX_ROWS_PER_TRANSACTION
+    }
 
     /// Returns rows in the descending order of their sort keys. Fewer than `limit` rows mean that there are no others.
     async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError>;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use application::kinds::{lines_of, rules_of};
-use domain::ports::{MAX_ROWS_PER_TRANSACTION, ProjectedRow, StoreError, ViewScope};
+use domain::ports::{ProjectedRow, StoreError, ViewScope};
 use events::Timestamp;
 
 use crate::{AuditHandler, PAGE_SIZE};
@@ -46,7 +46,7 @@ impl AuditHandler {
                 views.entry(projected.scope.clone()).or_default().push(projected);
                 progress.streams += 1;
             }
-            for rows in views.values().flat_map(|rows| rows.chunks(MAX_ROWS_PER_TRANSACTION)) {
+            for rows in views.values().flat_map(|rows| rows.chunks(self.views.max_rows())) {
                 self.views.apply(rows, self.host.now()).await?;
             }
             progress.next = page.next;

@@ -112,7 +112,7 @@ impl Wiring {
             contact_key: folder.keys.contact.clone(),
             link_keys: LinkKeys::new(links),
             directory: Arc::default(),
-            library: Arc::default(),
+            library: Arc::new(TemplateCache::of_one_process()),
             printer: Arc::default(),
             defaults: Arc::default(),
         })

@@ -26,10 +26,14 @@ pub const INVOCATION_MS: i64 = 30_000;
 pub const WORKERS_PER_CHANNEL: usize = 16;
 const SWEEP_INTERVAL_MS: i64 = 60_000;
 /// Maximum number of changes that are projected together.
-const MAX_CHANGES: usize = 200;
+const MAX_CHANGES: usize = 500;
 /// How long the projection waits after a change, because changes of one communication come in bursts. They are then
 /// projected in one write.
 const SETTLE_TIME: Duration = Duration::from_millis(20);
+/// The same while many streams change.
+const BUSY_SETTLE_TIME: Duration = Duration::from_millis(100);
+/// The number of changes from which on it is that.
+const BUSY_CHANGES: usize = 20;
 
 /// Does what SQS and Lambda do for one delivery worker: receives hints, delivers them, and acknowledges what succeeded.
 /// Begins once the work of the earlier process is resumed, because until then an open attempt cannot be told from one of
@@ -101,13 +105,19 @@ pub async fn run_projection(database: Database, project: ProjectHandler) {
             }
         };
         let next = changes.last().map_or(cursor, |change| change.cursor);
+        let is_busy = (BUSY_CHANGES..MAX_CHANGES).contains(&changes.len());
         let images = changes.into_iter().map(|change| StreamImage { id: change.id, stream: change.stream }).collect();
         let projected = match project.project(images).await {
             Ok(()) => database.set_cursor(CONSUMER, next).await,
             Err(error) => Err(error),
         };
         match projected {
-            Ok(()) => cursor = next,
+            Ok(()) => {
+                cursor = next;
+                if is_busy {
+                    tokio::time::sleep(BUSY_SETTLE_TIME).await;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "changes were not projected; they are retried");
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use application::hint::QueueMessage;
 use application::{StreamImage, kinds};
 use domain::ports::{
-    ClockAndRng, EventStore, MAX_ROWS_PER_TRANSACTION, ProjectedRow, RepairQueue, StoreError, Stream, ViewScope,
+    ClockAndRng, EventStore, ProjectedRow, RepairQueue, StoreError, Stream, ViewScope,
     ViewStore,
 };
 use events::StreamId;
@@ -86,7 +86,7 @@ impl ProjectHandler {
             }
         }
         for rows in by_scope.values() {
-            for chunk in rows.chunks(MAX_ROWS_PER_TRANSACTION) {
+            for chunk in rows.chunks(self.views.max_rows()) {
                 match self.views.apply(chunk, self.host.now()).await {
                     Err(StoreError::Unreadable(error)) => tracing::error!(error, "rows were skipped"),
                     other => other?,

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use domain::ports::StoreError;
 use rusqlite::{Connection, OpenFlags};
@@ -54,6 +55,10 @@ DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXI
 
 /// Maximum number of jobs in one commit.
 const MAX_JOBS_PER_COMMIT: usize = 256;
+/// The number of jobs in a commit from which on the next one waits for others.
+const BUSY_JOBS: usize = 3;
+/// How long it waits. A commit to disk takes longer.
+const GROUP_TIME: Duration = Duration::from_micros(400);
 
 /// Why the file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -224,11 +229,14 @@ impl Database {
 }
 
 fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
+    let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    let mut is_busy = false;
     while let Ok(first) = jobs.recv() {
-        let mut replies = Vec::new();
-        let outcome = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            let waiting = std::iter::from_fn(|| jobs.try_recv().ok());
-            for job in std::iter::once(first).chain(waiting.take(MAX_JOBS_PER_COMMIT - 1)) {
+        let group = collect_group(first, jobs, is_busy);
+        is_busy = BUSY_JOBS <= group.len();
+        let mut replies = Vec::with_capacity(group.len());
+        let outcome = run("BEGIN IMMEDIATE").and_then(|_| {
+            for job in group {
                 // A job that panics may have left half of its work, so the whole commit is given up. The thread goes on,
                 // because without it nothing could be written any more.
                 match catch_unwind(AssertUnwindSafe(|| job(connection))) {
@@ -239,16 +247,33 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
                     }
                 }
             }
-            connection.execute_batch("COMMIT")
+            run("COMMIT")
         });
         if outcome.is_err() {
             // Nothing of this commit was stored, so each of its callers gets the error.
             let _ = connection.execute_batch("ROLLBACK");
         }
         for reply in replies {
-            reply(outcome.as_ref().map_err(|e| StoreError::Unavailable(e.to_string())).copied());
+            reply(outcome.as_ref().map_err(|e| StoreError::Unavailable(e.to_string())).map(|_| ()));
         }
     }
+}
+
+/// The jobs of one commit: all that wait, and while many write, also those that come a moment later.
+fn collect_group(first: Job, jobs: &Receiver<Job>, is_busy: bool) -> Vec<Job> {
+    let mut group = vec![first];
+    let until = Instant::now() + GROUP_TIME;
+    while group.len() < MAX_JOBS_PER_COMMIT {
+        let next = match is_busy {
+            true => jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
+            false => jobs.try_recv().ok(),
+        };
+        match next {
+            Some(job) => group.push(job),
+            None => break,
+        }
+    }
+    group
 }
 
 /// Runs `body` in a savepoint, so that an error undoes its changes.

@@ -10,6 +10,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::{Database, execute, in_transaction, unavailable};
 
+/// Maximum number of rows in one job, so that other writes need not wait long for it.
+const MAX_ROWS_PER_COMMIT: usize = 250;
 /// The day under which the counters over all time are stored.
 const ALL_TIME: &str = "all";
 
@@ -32,12 +34,16 @@ impl ViewStore for Database {
             in_transaction(connection, || {
                 let mut changes = Changes::new();
                 for row in &rows {
-                    apply_row(connection, row, now, &mut changes)?;
+                    apply_row(connection, row, &mut changes)?;
                 }
-                apply_counters(connection, &changes)
+                apply_counters(connection, &changes, now)
             })
         })
         .await
+    }
+
+    fn max_rows(&self) -> usize {
+        MAX_ROWS_PER_COMMIT
     }
 
     async fn list(&self, scope: &ViewScope, range: &RowRange, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
@@ -100,8 +106,11 @@ impl ViewStore for Database {
 /// The changes of a batch of rows to the counters, by view and day, so that each counter is written once.
 type Changes = BTreeMap<(String, String), Counters>;
 
-fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), StoreError> {
+fn apply_counters(connection: &Connection, changes: &Changes, now: Timestamp) -> Result<(), StoreError> {
     for ((view, day), change) in changes {
+        if day == ALL_TIME {
+            execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
+        }
         for (name, amount) in change {
             let sql = "INSERT INTO counters VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amount = amount + ?4";
             execute(connection, sql, params![view, day, name, amount])?;
@@ -110,12 +119,7 @@ fn apply_counters(connection: &Connection, changes: &Changes) -> Result<(), Stor
     Ok(())
 }
 
-fn apply_row(
-    connection: &Connection,
-    row: &ProjectedRow,
-    now: Timestamp,
-    changes: &mut Changes,
-) -> Result<(), StoreError> {
+fn apply_row(connection: &Connection, row: &ProjectedRow, changes: &mut Changes) -> Result<(), StoreError> {
     let view = row.scope.path();
     let stored: Option<String> = connection
         .prepare_cached("SELECT body FROM view_rows WHERE view = ?1 AND sk = ?2")
@@ -125,9 +129,11 @@ fn apply_row(
     let index = |index| row.indexes.get(&index);
     execute(
         connection,
-        "INSERT OR REPLACE INTO view_rows \
+        "INSERT INTO view_rows \
          (view, sk, position, body, recipient, entity, dead_letter, provider_message, due, due_key) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT DO UPDATE SET position = ?3, body = ?4, recipient = ?5, entity = ?6, dead_letter = ?7, \
+         provider_message = ?8, due = ?9, due_key = ?10",
         params![
             view,
             row.key,
@@ -141,7 +147,6 @@ fn apply_row(
             row.due_key
         ],
     )?;
-    execute(connection, "INSERT OR REPLACE INTO view_times VALUES (?1, ?2)", params![view, now.0])?;
     for day in [utc_day(row.created_at), ALL_TIME.to_owned()] {
         add_counters(changes.entry((view.clone(), day)).or_default(), &change);
     }

@@ -42,8 +42,10 @@ async fn render_part(
 ) -> Result<Option<u16>, MessageError> {
     match app.library.render(&app.tenant_ports, tenant, request, content).await {
         Ok(rendered) => {
-            content.rendered_subject = rendered.subject;
-            Ok(rendered.segments.map(|segments| segments.count))
+            content.rendered_subject = rendered.subject.clone();
+            let segments = rendered.segments.as_ref().map(|segments| segments.count);
+            app.library.keep(request, content, rendered);
+            Ok(segments)
         }
         Err(RenderingError::Render(error)) => {
             render_fault(&error, request.template.is_some(), faults);

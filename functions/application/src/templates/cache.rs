@@ -11,6 +11,7 @@ use events::{CommunicationRequest, TemplateRef, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::compiled::CompiledTexts;
+use super::recent::RecentlyRendered;
 use crate::cache::Cached;
 use crate::directory::TenantPorts;
 use crate::document;
@@ -33,6 +34,8 @@ pub struct TemplateContent {
 pub struct TemplateCache {
     tenants: Cached<TenantId, Arc<TemplateCatalogue>>,
     compiled: CompiledTexts,
+    /// `None` in a process that does not both accept and deliver.
+    recent: Option<RecentlyRendered>,
 }
 
 /// Why a message was not rendered.
@@ -49,7 +52,8 @@ pub enum RenderingError {
 
 impl Default for TemplateCache {
     fn default() -> Self {
-        TemplateCache { tenants: Cached::new(TEMPLATES_TTL_MS, MAX_CACHED), compiled: CompiledTexts::default() }
+        let tenants = Cached::new(TEMPLATES_TTL_MS, MAX_CACHED);
+        TemplateCache { tenants, compiled: CompiledTexts::default(), recent: None }
     }
 }
 
@@ -103,6 +107,18 @@ async fn content_hash(
 }
 
 impl TemplateCache {
+    /// The cache of a process that accepts and delivers messages.
+    pub fn of_one_process() -> TemplateCache {
+        TemplateCache { recent: Some(RecentlyRendered::default()), ..TemplateCache::default() }
+    }
+
+    /// Keeps what a new message was rendered to, for its delivery.
+    pub(crate) fn keep(&self, request: &CommunicationRequest, content: &MessageContent, rendered: RenderedMessage) {
+        if let (Some(recent), None) = (&self.recent, request.scheduled_at) {
+            recent.put(request, content, rendered);
+        }
+    }
+
     /// A tenant's templates, at most 15 seconds old.
     ///
     /// # Errors
@@ -137,6 +153,9 @@ impl TemplateCache {
         request: &CommunicationRequest,
         content: &MessageContent,
     ) -> Result<RenderedMessage, RenderingError> {
+        if let Some(rendered) = self.recent.as_ref().and_then(|recent| recent.take(request, content)) {
+            return Ok(rendered);
+        }
         let compiled = match (&request.template, &content.content) {
             (Some(pinned), _) => self.compiled_template(tenant_ports, tenant, pinned).await?,
             (None, Some(text)) if content.variables.is_some() => {

@@ -5,6 +5,7 @@ mod compiled;
 mod content;
 mod drafts;
 mod preview;
+mod recent;
 
 use std::collections::BTreeMap;
 
