@@ -181,7 +181,7 @@ async fn the_health_check_says_when_the_store_takes_no_writes() {
     let data = Data::Folder(scratch.0.clone());
     let server = TestServer::with(Options { data, ..TestServer::options() }).await;
     let file = rusqlite::Connection::open(scratch.0.join("tidings.db")).expect("the database");
-    file.execute_batch("DROP TABLE records").expect("a store that fails");
+    file.execute_batch("DROP TABLE tallies").expect("a store that fails");
     let health = server.answer(server.client.get(format!("{}/health", server.local.url))).await;
     assert_problem(&health, ProblemKind::Unavailable);
 }

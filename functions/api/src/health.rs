@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::ports::{CoordinationStore, StoreError};
+use domain::stats::utc_day;
 use events::Timestamp;
 use problem::{Problem, ProblemKind};
 use tokio::sync::Mutex;
@@ -13,8 +14,9 @@ use crate::{Shared, json};
 
 /// How long the result of a check is used, in milliseconds, because anybody may ask.
 const CHECK_INTERVAL_MS: i64 = 5_000;
-/// The record that a check replaces.
-const RECORD: &str = "health";
+/// The counter of a day that a check adds to.
+const COUNTER: &str = "health";
+const DAY_MS: i64 = 24 * 3_600_000;
 
 /// When the store was last checked, and whether it took the write.
 #[derive(Default)]
@@ -39,11 +41,10 @@ impl HealthCheck {
     }
 }
 
-/// Writes the time. If another process is first, the store takes writes too.
+/// Counts the checks of the day.
 async fn write(limits: &dyn CoordinationStore, now: Timestamp) -> Result<(), StoreError> {
-    let seen = limits.read_versioned(&[RECORD.to_owned()]).await?;
-    let version = seen.into_iter().next().flatten().map_or(0, |record| record.version);
-    limits.compare_and_swap(RECORD, version, &now.0.to_string()).await.map(|_| ())
+    let name = format!("{COUNTER}#{}", utc_day(now));
+    limits.add_within(&name, 1, i64::MAX, Timestamp(now.0 - now.0.rem_euclid(DAY_MS) + DAY_MS)).await.map(|_| ())
 }
 
 pub(crate) async fn health(State(api): Shared) -> Result<Response, Problem> {

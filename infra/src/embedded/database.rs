@@ -10,6 +10,9 @@ use domain::ports::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, oneshot};
 
+use super::known_addresses::KnownAddresses;
+use super::records::{LastStored, Records};
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS events (
   pk TEXT PRIMARY KEY, v INTEGER NOT NULL, ev TEXT NOT NULL, snapshot TEXT, writer TEXT NOT NULL, lane TEXT NOT NULL,
@@ -86,6 +89,8 @@ pub struct Database {
     readers: Arc<Readers>,
     /// Woken after every commit that changed a stream.
     pub(super) changed: Arc<Notify>,
+    pub(super) records: Arc<Records>,
+    pub(super) addresses: Arc<KnownAddresses>,
 }
 
 struct Readers {
@@ -121,12 +126,17 @@ impl Database {
         connection.pragma_update(None, "user_version", VIEWS_VERSION)?;
         connection.set_prepared_statement_cache_capacity(64);
         let (writer, jobs) = channel();
+        let records = Arc::new(Records::default());
+        let addresses = Arc::new(KnownAddresses::load(&connection)?);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_loop(&connection, &jobs))
+            .spawn({
+                let records = records.clone();
+                move || write_loop(&connection, &jobs, &records)
+            })
             .expect("a process can start one thread");
         let readers = Arc::new(Readers { idle: Mutex::new(Vec::new()), path: path.to_owned() });
-        Ok(Database { writer, readers, changed: Arc::new(Notify::new()) })
+        Ok(Database { writer, readers, changed: Arc::default(), records, addresses })
     }
 
     /// Opens an existing file to read it. Every write fails.
@@ -137,7 +147,7 @@ impl Database {
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
         let (writer, _) = channel();
         let readers = Arc::new(Readers { idle: Mutex::new(Vec::new()), path: path.to_owned() });
-        let database = Database { writer, readers, changed: Arc::new(Notify::new()) };
+        let database = Database { writer, readers, changed: Arc::default(), records: Arc::default(), addresses: Arc::default() };
         let connection = database.open_reader()?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if has_prerelease_tables(&connection)? {
@@ -168,7 +178,9 @@ impl Database {
     ///
     /// [`StoreError`]: nothing was deleted.
     pub async fn clear_records(&self) -> Result<(), StoreError> {
-        self.write(|connection| connection.execute_batch("DELETE FROM records").map_err(unavailable)).await
+        self.write(|connection| connection.execute_batch("DELETE FROM records").map_err(unavailable)).await?;
+        self.records.clear();
+        Ok(())
     }
 
     /// Stores the mark of a key, unless the file has one already. Returns whether the file's mark is this one.
@@ -222,13 +234,14 @@ impl Database {
     fn open_reader(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.readers.path, flags)?;
-        connection.execute_batch("PRAGMA busy_timeout=5000; PRAGMA cache_size=-16000;")?;
+        connection.execute_batch("PRAGMA busy_timeout=5000; PRAGMA cache_size=-4000; PRAGMA mmap_size=1073741824;")?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     }
 }
 
-fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
+fn write_loop(connection: &Connection, jobs: &Receiver<Job>, records: &Records) {
+    let mut last_stored = LastStored::default();
     let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
     let mut is_busy = false;
     while let Ok(first) = jobs.recv() {
@@ -247,14 +260,17 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>) {
                     }
                 }
             }
-            run("COMMIT")
+            let stored = records.store(connection, &last_stored)?;
+            run("COMMIT")?;
+            records.stored(stored, &mut last_stored);
+            Ok(())
         });
         if outcome.is_err() {
             // Nothing of this commit was stored, so each of its callers gets the error.
             let _ = connection.execute_batch("ROLLBACK");
         }
         for reply in replies {
-            reply(outcome.as_ref().map_err(|e| StoreError::Unavailable(e.to_string())).map(|_| ()));
+            reply(outcome.as_ref().map_err(|e| StoreError::Unavailable(e.to_string())).copied());
         }
     }
 }

@@ -218,6 +218,9 @@ impl EventStore for Database {
     }
 
     async fn address(&self, contact: &AddressKey) -> Result<AddressRecord, StoreError> {
+        if !self.addresses.may_have(contact) {
+            return Ok(AddressRecord::default());
+        }
         Database::read(self, |connection| {
             let key = params![contact.tenant.as_str(), contact.channel.as_str(), contact.contact_hash];
             let sql = "SELECT reason FROM suppressed WHERE tenant = ?1 AND channel = ?2 AND contact_hash = ?3";
@@ -230,6 +233,7 @@ impl EventStore for Database {
     }
 
     async fn link_person(&self, contact: &AddressKey, person: &str) -> Result<(), StoreError> {
+        self.addresses.add(contact);
         let (contact, person) = (contact.clone(), person.to_owned());
         self.write(move |connection| {
             let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());
@@ -242,6 +246,7 @@ impl EventStore for Database {
     }
 
     async fn suppress(&self, contact: &AddressKey, reason: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.addresses.add(contact);
         let (contact, reason) = (contact.clone(), reason.to_owned());
         self.write(move |connection| {
             let (tenant, channel) = (contact.tenant.as_str(), contact.channel.as_str());

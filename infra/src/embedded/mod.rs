@@ -3,8 +3,10 @@
 mod cipher;
 mod database;
 mod event_store;
+mod known_addresses;
 mod objects;
 mod queue;
+mod records;
 mod store;
 mod unmatched;
 mod views;

@@ -10,6 +10,7 @@ use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Database;
+use super::records;
 use super::database::{execute, unavailable, unreadable};
 
 #[async_trait]
@@ -115,7 +116,7 @@ impl CoordinationStore for Database {
     }
 
     async fn read_versioned(&self, names: &[String]) -> Result<Vec<Option<VersionedRecord>>, StoreError> {
-        Database::read(self, |connection| names.iter().map(|name| record(connection, name)).collect())
+        names.iter().map(|name| self.records.get(name, || self.load_record(name))).collect()
     }
 
     async fn compare_and_swap(
@@ -124,18 +125,7 @@ impl CoordinationStore for Database {
         expected: u64,
         body: &str,
     ) -> Result<Option<VersionedRecord>, StoreError> {
-        let (name, body, expected) = (name.to_owned(), body.to_owned(), expected as i64);
-        self.write(move |connection| {
-            let changed_rows = match expected {
-                0 => execute(connection, "INSERT OR IGNORE INTO records VALUES (?1, 1, ?2)", params![name, body])?,
-                seen => {
-                    let sql = "UPDATE records SET v = v + 1, body = ?2 WHERE name = ?1 AND v = ?3";
-                    execute(connection, sql, params![name, body, seen])?
-                }
-            };
-            if changed_rows == 1 { Ok(None) } else { record(connection, &name).map_err(unavailable) }
-        })
-        .await
+        self.records.swap(name, expected, body, || self.load_record(name))
     }
 
     async fn add_within(&self, name: &str, amount: i64, most: i64, until: Timestamp) -> Result<Addition, StoreError> {
@@ -161,19 +151,18 @@ impl CoordinationStore for Database {
     }
 }
 
+impl Database {
+    fn load_record(&self, name: &str) -> Result<Option<VersionedRecord>, StoreError> {
+        Database::read(self, |connection| records::load(connection, name))
+    }
+}
+
 /// Longest lifetime of a counter, in milliseconds.
 const MAX_TALLY_MS: i64 = 7 * 24 * 3_600_000;
 
 fn tally(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     let mut query = connection.prepare_cached("SELECT total FROM tallies WHERE name = ?1")?;
     Ok(query.query_row([name], |row| row.get(0)).optional()?.unwrap_or(0))
-}
-
-fn record(connection: &Connection, name: &str) -> rusqlite::Result<Option<VersionedRecord>> {
-    let mut query = connection.prepare_cached("SELECT v, body FROM records WHERE name = ?1")?;
-    let found =
-        |row: &rusqlite::Row<'_>| Ok(VersionedRecord { version: row.get::<_, i64>(0)? as u64, body: row.get(1)? });
-    query.query_row([name], found).optional()
 }
 
 #[async_trait]
