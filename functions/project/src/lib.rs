@@ -9,10 +9,7 @@ use std::sync::Arc;
 
 use application::hint::QueueMessage;
 use application::{StreamImage, kinds};
-use domain::ports::{
-    ClockAndRng, EventStore, ProjectedRow, RepairQueue, StoreError, Stream, ViewScope,
-    ViewStore,
-};
+use domain::ports::{ClockAndRng, EventStore, ProjectedRow, RepairQueue, StoreError, Stream, ViewScope, ViewStore};
 use events::StreamId;
 
 /// The ports of the function.

@@ -147,7 +147,8 @@ impl Database {
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
         let (writer, _) = channel();
         let readers = Arc::new(Readers { idle: Mutex::new(Vec::new()), path: path.to_owned() });
-        let database = Database { writer, readers, changed: Arc::default(), records: Arc::default(), addresses: Arc::default() };
+        let database =
+            Database { writer, readers, changed: Arc::default(), records: Arc::default(), addresses: Arc::default() };
         let connection = database.open_reader()?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if has_prerelease_tables(&connection)? {

@@ -10,8 +10,8 @@ use events::{TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Database;
-use super::records;
 use super::database::{execute, unavailable, unreadable};
+use super::records;
 
 #[async_trait]
 impl Vault for Database {
