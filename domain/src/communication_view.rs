@@ -1,13 +1,14 @@
 //! The view of communications: one row each, projected from the stream, for lists and details.
 
+mod row;
+
 use std::collections::BTreeMap;
-use std::ops::Not;
 
 use events::{
-    Channel, CommunicationEvent, CommunicationId, CommunicationRequest, MessageType, Mode, Priority, RecipientType,
-    RecordedEvent, ReportedStatus, Source, StreamId, Target, Timestamp,
+    Channel, CommunicationEvent, CommunicationId, CommunicationRequest, MessageType, Mode, RecipientType,
+    RecordedEvent, ReportedStatus, StreamId, Target, Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::communication::{Communication, FallbackState, Lifecycle, State, evolve};
 use crate::data_subject;
@@ -16,99 +17,14 @@ use crate::projection::Projection;
 use crate::stats::{Counters, bucket};
 use crate::status::status;
 
+pub use row::CommunicationRow;
+
 /// Everywhere that a communication may go, with its fallback steps.
 pub fn targets(request: &CommunicationRequest) -> Vec<Target> {
     let steps = request.fallback.iter().flat_map(|fallback| &fallback.steps);
     let steps = steps.map(|step| Target { channel: step.channel, contact_hash: step.contact_hash.clone() });
     let first = Target { channel: request.channel, contact_hash: request.contact_hash.clone() };
     [first].into_iter().chain(steps).collect()
-}
-
-/// The row of one communication. It contains no personal data, which is read from the vault. What it lacks is not stored,
-/// because each kilobyte of a row is paid for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommunicationRow {
-    pub id: CommunicationId,
-    /// The stream's version up to which it was projected.
-    pub position: u64,
-    pub channel: Channel,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<Target>,
-    pub kind: MessageType,
-    /// As the API shows it, like `lifecycle`.
-    pub status: String,
-    pub lifecycle: String,
-    pub priority: Priority,
-    pub source: Source,
-    pub mode: Mode,
-    pub recipient_type: RecipientType,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipient_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub template_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resend_of: Option<CommunicationId>,
-    /// The communication that this one is the fallback of, and the fallback of this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_of: Option<CommunicationId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fell_back_to: Option<CommunicationId>,
-    pub created_by: String,
-    /// The vault partition of its personal data. See [`data_subject`].
-    pub subject: String,
-    pub content: String,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scheduled_at: Option<Timestamp>,
-    pub expires_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_retry_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sent_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delivered_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub opened_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clicked_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider_message_id: Option<String>,
-    pub attempts: u16,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_attempts: Option<u8>,
-    /// Why it is a dead letter: `retries_exhausted`, `expired`, `poison` or `in_doubt`. `None` if it is not one.
-    #[serde(rename = "given_up", default, skip_serializing_if = "Option::is_none")]
-    pub dead_letter_outcome: Option<String>,
-    /// Why the last attempt, or the communication, did not succeed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub segments: Option<u16>,
-    /// What the accepted attempts cost, in millionths of `currency`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_micros: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub currency: Option<String>,
-    /// Whether a part of the cost comes from a price list and not from the provider.
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub cost_is_estimate: bool,
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub maybe_sent: bool,
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub late_evidence: bool,
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub complained: bool,
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub unsubscribed: bool,
 }
 
 impl Projection for State {

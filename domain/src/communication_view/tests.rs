@@ -1,6 +1,8 @@
 //! The row of a communication, its counters and indexes, and which rows a filter lists.
 
-use events::{CommunicationRequest, DeadLetterReason, EntityRef, EventMetadata, Recipient, RefusalClass, TenantId};
+use events::{
+    CommunicationRequest, DeadLetterReason, EntityRef, EventMetadata, Priority, Recipient, RefusalClass, TenantId,
+};
 
 use super::*;
 use crate::communication;

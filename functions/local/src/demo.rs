@@ -225,11 +225,12 @@ impl Story<'_> {
         self.invoice("E-1", &EVE, today, saturday).await?;
         let disputed = json!({ "invoice": "E-1" });
         self.event("disputed-E-1", "ar_invoice.disputed", disputed).await?;
-        let on = (sunday + Span::new().days(2)).to_string();
-        self.post("/api/invoices/D-1/promise", json!({ "on": on })).await?;
         let listed =
             self.until("/api/invoices?size=20", |list| list["results"].as_array().is_some_and(|all| all.len() == 7));
         let listed = listed.await?["results"].as_array().map_or(0, Vec::len);
+        // An invoice is found by its number alone once it is in the list.
+        let on = (sunday + Span::new().days(2)).to_string();
+        self.post("/api/invoices/D-1/promise", json!({ "on": on })).await?;
         self.check("Seven invoices are known; Dan promised to pay, Eve disputes hers", listed == 7, listed);
         Ok(())
     }
