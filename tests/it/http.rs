@@ -373,6 +373,24 @@ async fn pages_cannot_be_framed_or_load_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_with_a_broken_link_gets_a_page_and_a_program_a_problem() {
+    let server = TestServer::new().await;
+    for path in ["/unsubscribe/a/b/c", "/files/a/b/1/c", "/preferences/a/b/1/c", "/t/local/pay/none"] {
+        assert_problem(&server.get(path).await, ProblemKind::NotFound);
+        for (lang, title) in [("en-GB,en", "This link is not valid"), ("es-MX,es;q=0.9", "Este enlace no es válido")] {
+            let request = server.client.get(format!("{}{path}", server.local.url));
+            let request = request.header("accept", "text/html,*/*;q=0.8").header("accept-language", lang);
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8", "{path}");
+            assert_eq!(answer.headers()["x-frame-options"], "DENY", "{path}");
+            let page = answer.text().await.expect("text");
+            assert!(page.contains(&format!("<h1>{title}</h1>")), "{path}: {page}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn development_routes_reject_invalid_input_and_other_hosts() {
     let server = TestServer::new().await;
     for (path, body) in [

@@ -24,7 +24,7 @@ use application::links::LinkKeys;
 use axum::Router;
 use axum::extract::State;
 use axum::http::Extensions;
-use axum::middleware::map_response;
+use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::ports::{ClockAndRng, CoordinationStore, DocumentStore, EventStore, ObjectStore, Vault, WorkQueue};
 
@@ -81,5 +81,5 @@ pub const ROUTES: &[Route] = routes! {
 /// The routes that links in messages lead to.
 pub fn router(pages: Arc<PagesHandler>) -> Router {
     let add = |router: Router<Arc<PagesHandler>>, route: &Route| router.route(route.path, (route.handler)());
-    ROUTES.iter().fold(Router::new(), add).layer(map_response(page::protect)).with_state(pages)
+    ROUTES.iter().fold(Router::new(), add).layer(from_fn(page::protect)).with_state(pages)
 }

@@ -1,6 +1,8 @@
 //! The HTML frame of every page.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// The look of the console, in the few parts that these pages have. It is inside of each page, so that a feature phone
@@ -74,8 +76,42 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Adds the headers to a response, also to errors and redirects.
-pub(crate) async fn protect(mut response: Response) -> Response {
+/// Adds the headers to a response, also to errors and redirects. A person who follows a link gets a page where a program
+/// gets a problem.
+pub(crate) async fn protect(request: Request, next: Next) -> Response {
+    let is_person = has(request.headers(), header::ACCEPT, "text/html");
+    let lang = if has(request.headers(), header::ACCEPT_LANGUAGE, "es") { "es" } else { "en" };
+    let mut response = next.run(request).await;
+    let is_problem = has(response.headers(), header::CONTENT_TYPE, "application/problem+json");
+    if let Some((title, text)) = refusal(lang, response.status()).filter(|_| is_person && is_problem) {
+        let (status, wait) = (response.status(), response.headers_mut().remove(header::RETRY_AFTER));
+        response = page(lang, title, &format!("<p>{text}</p>"));
+        *response.status_mut() = status;
+        response.headers_mut().extend(wait.map(|wait| (header::RETRY_AFTER, wait)));
+    }
     response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     response
+}
+
+/// Whether a header begins with a value, as browsers write the first of several.
+fn has(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
+    headers.get(name).and_then(|found| found.to_str().ok()).is_some_and(|found| found.starts_with(value))
+}
+
+/// What a person is told in place of a problem that a link leads to.
+fn refusal(lang: &str, status: StatusCode) -> Option<(&'static str, &'static str)> {
+    let is_missing = status == StatusCode::NOT_FOUND;
+    let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    match lang {
+        "es" if is_missing => Some((
+            "Este enlace no es v\u{e1}lido",
+            "Est\u{e1} incompleto o ha caducado. \u{c1}bralo de nuevo desde el mensaje.",
+        )),
+        "es" if is_busy => Some(("Ahora no es posible", "Vuelva a intentarlo dentro de un momento.")),
+        _ if is_missing => {
+            Some(("This link is not valid", "It is incomplete or has expired. Open it from the message again."))
+        }
+        _ if is_busy => Some(("This is not possible now", "Try again in a moment.")),
+        _ => None,
+    }
 }
