@@ -105,6 +105,51 @@ test("the theme is kept, without scripts", async () => {
   await page.context().close();
 });
 
+test("what a reader opened, focused or can send once stays while a message is followed", async () => {
+  const id = await tidings.send({ recipientContact: "slow@sim.test" });
+  const page = await open(browser);
+  await page.goto(`${tidings.url}/messages/${id}`);
+  const key = await page.locator("#resend-key").inputValue();
+  await page.locator("#curl summary").click();
+  await page.locator("#resend button").focus();
+  await page.evaluate(() => document.querySelector("iframe").addEventListener("load", () => (window.wasLoaded = true)));
+  await page.waitForResponse(`**/messages/${id}?tab=seen`);
+  await page.waitForResponse(`**/messages/${id}?tab=seen`);
+  await page.waitForTimeout(500);
+  assert.equal(await page.locator("#resend-key").inputValue(), key);
+  assert.equal(await page.locator("#curl").evaluate((details) => details.open), true);
+  assert.equal(await page.evaluate(() => document.activeElement.closest("form")?.id), "resend");
+  assert.equal(await page.evaluate(() => window.wasLoaded), undefined, "the email was loaded again");
+  await page.locator("h1", { hasText: "Delivered" }).waitFor({ timeout: 45_000 });
+  assert.equal(await page.locator("#follow").count(), 0, "what cannot change is not loaded again");
+  assert.equal(await page.locator("#resend-key").inputValue(), key);
+  await page.context().close();
+});
+
+test("after a refused form the focus is on what is wrong", async () => {
+  for (const javaScriptEnabled of [true, false]) {
+    const page = await open(browser, { javaScriptEnabled });
+    await page.goto(`${tidings.url}/send`);
+    await page.locator("[name=channel]").selectOption("sms");
+    await page.locator("[name=recipientContact]").fill("nobody");
+    await page.locator("[name=content]").fill("Hello");
+    await page.locator("button[name=do][value=send]").click();
+    await page.locator(".errors:focus").waitFor({ timeout: 5_000 });
+    await page.context().close();
+  }
+});
+
+test("single keys can be switched off", async () => {
+  const page = await open(browser);
+  await page.goto(`${tidings.url}/messages`);
+  await page.getByRole("button", { name: "Switch keyboard shortcuts off" }).click();
+  await page.getByRole("button", { name: "Switch keyboard shortcuts on" }).waitFor();
+  await page.keyboard.press("c");
+  await page.waitForTimeout(300);
+  assert.match(page.url(), /\/messages$/);
+  await page.context().close();
+});
+
 test("a message that moves is followed without a reload", async () => {
   const id = await tidings.send({ scheduledAt: new Date(Date.now() + 4000).toISOString(), recipientContact: "delivered@sim.test" });
   const page = await open(browser);

@@ -12,6 +12,7 @@ mod channels;
 mod collections;
 mod console;
 mod console_attacks;
+mod console_forms;
 mod console_invoices;
 mod console_people;
 mod console_settings;

@@ -91,8 +91,7 @@ impl<S: Sync> FromRequest<S> for Form {
         let bytes = read(request.into_body()).await?;
         let fields = Fields(form_urlencoded::parse(&bytes).into_owned().collect());
         if !visit.is_some_and(|visit| is_token(&visit, fields.get(TOKEN))) {
-            let detail = "This form is from an earlier session. Reload the page and send it again.";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
+            return Err(Refusal::form_expired());
         }
         Ok(Form(fields))
     }

@@ -50,6 +50,7 @@ pub struct Console {
 pub fn router(console: Arc<Console>) -> Router {
     screens::router()
         .fallback(refusal_page::show_unknown)
+        .method_not_allowed_fallback(refusal_page::show_form_page)
         .layer(from_fn(refusal_page::show_refusals))
         .layer(from_fn_with_state(console.clone(), session::require))
         .merge(screens::open_router())

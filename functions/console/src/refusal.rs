@@ -4,6 +4,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+/// The code of a form whose token is of another session.
+const FORM_EXPIRED: &str = "form_expired";
+
 /// A problem of the API.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -33,6 +36,20 @@ impl Refusal {
         Refusal { status, problem }
     }
 
+    /// The form belongs to a session that has ended.
+    pub fn form_expired() -> Refusal {
+        let detail = "This form is of an earlier session, so nothing was changed. What you typed is still on the page before: go back, \
+                      copy it, and reload that page.";
+        let mut refusal = Refusal::new(StatusCode::FORBIDDEN, detail);
+        refusal.problem["code"] = json!(FORM_EXPIRED);
+        refusal
+    }
+
+    /// Whether the form belongs to a session that has ended.
+    pub fn is_form_expired(&self) -> bool {
+        self.problem["code"] == FORM_EXPIRED
+    }
+
     /// Nothing has this address, in the API's form.
     pub fn not_found(detail: &str) -> Refusal {
         let status = StatusCode::NOT_FOUND;
@@ -43,7 +60,15 @@ impl Refusal {
         Refusal { status, problem }
     }
 
+    /// Whether the form was sent before with other content.
+    pub fn is_form_used(&self) -> bool {
+        self.problem["code"] == "idempotency_key_reused"
+    }
+
     pub fn detail(&self) -> &str {
+        if self.is_form_used() {
+            return "This form was sent before, with other content. Check it and send it again.";
+        }
         self.problem["detail"].as_str().unwrap_or("The answer cannot be read.")
     }
 }

@@ -58,6 +58,8 @@ pub struct Visit {
     pub now: Timestamp,
     pub zone: TimeZone,
     pub theme: Option<Theme>,
+    /// Whether single keys are shortcuts.
+    pub has_keys: bool,
     pub business: String,
     /// Every form sends it back, so that pages of other sites cannot send forms.
     pub form_token: String,
@@ -86,6 +88,7 @@ impl Visit {
             business: self.business.clone(),
             principal: self.api.principal.clone(),
             theme: self.theme,
+            has_keys: self.has_keys,
             form_token: self.form_token.clone(),
             can_sign_out: self.can_sign_out,
             refresh_s: None,
@@ -136,6 +139,7 @@ pub async fn require(
         now,
         zone,
         theme: cookie(headers, "theme").and_then(Theme::parse),
+        has_keys: cookie(headers, "keys") != Some("off"),
         business,
         form_token,
         can_sign_out: matches!(console.sessions, Sessions::SignIn(_)),

@@ -50,6 +50,8 @@ pub struct Shell {
     /// Who is signed in. The navigation has what they may see.
     pub principal: Principal,
     pub theme: Option<Theme>,
+    /// Whether single keys are shortcuts.
+    pub has_keys: bool,
     pub form_token: String,
     pub can_sign_out: bool,
     /// Without scripts, the page is loaded again after this time.

@@ -46,6 +46,11 @@ pub fn status(row: &Value) -> StatusWord {
     }
 }
 
+/// A message that waits for the end of its recipient's quiet hours.
+pub fn held() -> StatusWord {
+    status_word("wait", "moon", "Held for quiet hours")
+}
+
 /// How far a message has come: accepted, sent to a provider, delivered, opened or read.
 pub fn reach(row: &Value) -> [&'static str; 4] {
     let status = row["status"].as_str().unwrap_or_default();
@@ -77,6 +82,9 @@ pub fn detail(row: &Value, clock: &Clock) -> String {
             format!("{said}{at}.")
         }
         _ if reason.is_empty() => String::new(),
+        "cancelled" if reason == "cancelled:requested" && row["attempts"].as_u64().unwrap_or(0) == 0 => {
+            "Before the first attempt.".to_owned()
+        }
         _ => format!("{said}."),
     }
 }
@@ -114,10 +122,21 @@ fn reason_sentence(reason: &str, provider: Option<&str>, by: &str) -> String {
         "unrenderable" => "It could not be rendered with its variables".to_owned(),
         "missing_file" => "A file of it is missing".to_owned(),
         "no_provider" => "No provider serves its channel".to_owned(),
+        "cancelled" if !code.is_empty() => cancelled(code).to_owned(),
         "cancelled" => format!("Cancelled after an attempt with an unknown result{because}"),
         "suppressed" => suppressed(code).to_owned(),
         "" => format!("{by} refused it"),
         other => sentence_case(other),
+    }
+}
+
+/// Why a message was cancelled of which nothing was sent.
+fn cancelled(reason: &str) -> &'static str {
+    match reason {
+        "settled" => "Cancelled before it was sent, because what it is about has been settled",
+        "erased" => "Cancelled before it was sent, because its content was erased",
+        "fell_back" => "Cancelled before it was sent, because the next channel took over",
+        _ => "Cancelled before it was sent",
     }
 }
 
@@ -430,6 +449,8 @@ mod tests {
         );
         assert_eq!(explain("suppressed:opted_out"), "The recipient opted out");
         assert_eq!(explain("something_new"), "Something new");
+        assert_eq!(explain("cancelled:requested"), "Cancelled before it was sent");
+        assert_eq!(explain("cancelled"), "Cancelled after an attempt with an unknown result");
     }
 
     #[test]

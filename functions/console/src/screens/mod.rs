@@ -99,6 +99,7 @@ pub fn router() -> Router<Arc<Console>> {
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{id}", get(webhooks::show))
         .route("/session/theme", post(session::theme))
+        .route("/session/keys", post(session::keys))
         .route("/session/sign-out", post(sign_in::end))
 }
 

@@ -59,7 +59,8 @@ struct Figure {
     name: &'static str,
     value: String,
     small: String,
-    link: &'static str,
+    /// The list of what it counts, if there is one.
+    link: Option<String>,
 }
 
 struct Reason {
@@ -227,15 +228,21 @@ fn percent(rate: Option<f64>) -> String {
 fn figures(stats: &Value, total: u64) -> Vec<Figure> {
     let sent = count(stats, "totalSent");
     let rate = |name: &str| percent(stats[name].as_f64());
+    let day = |name: &str| stats[name].as_str().unwrap_or_default();
+    let listed = |filters: &[(&str, &str)]| {
+        let dates = [("from", day("startDate")), ("to", day("endDate"))];
+        Some(format!("/messages{}", Fields::default().with(&[filters, &dates].concat())))
+    };
     let figure = |name, value, small: &str, link| Figure { name, value, small: small.to_owned(), link };
     let waiting = format!("{} not sent or waiting", number(total.saturating_sub(sent)));
     vec![
-        figure("Accepted", number(total), "by Tidings", "/messages"),
-        figure("Sent to provider", number(sent), &waiting, "/messages?status=sent"),
-        figure("Delivered", rate("deliveryRate"), "of sent", "/messages?status=delivered"),
-        figure("Failed", rate("failureRate"), "of all", "/messages?status=failed"),
-        figure("Opened", rate("openRate"), "some automatic", "/messages?status=opened"),
-        figure("Opted out", rate("unsubscribeRate"), "of delivered", "/messages"),
+        figure("Accepted", number(total), "by Tidings", listed(&[])),
+        figure("Sent to provider", number(sent), &waiting, listed(&[("lifecycle", "sent")])),
+        // No list has all of those that were delivered or opened once, whatever became of them since.
+        figure("Delivered", rate("deliveryRate"), "of sent", None),
+        figure("Failed", rate("failureRate"), "of all", listed(&[("status", "failed")])),
+        figure("Opened", rate("openRate"), "some automatic", None),
+        figure("Opted out", rate("unsubscribeRate"), "of delivered", None),
     ]
 }
 

@@ -99,7 +99,11 @@ async fn refused(visit: &Visit, form: Fields, refusal: Refusal) -> Result<Respon
     if faults.is_empty() {
         faults.push(("f-name".to_owned(), refusal.detail().to_owned()));
     }
+    let is_used = refusal.is_form_used();
     let mut page = page(visit, form, faults, Vec::new()).await?;
+    if is_used {
+        page.form_key.clone_from(&visit.form_key);
+    }
     page.shell.title = format!("Error: {}", page.shell.title);
     Ok(page.respond_with(refusal.status))
 }

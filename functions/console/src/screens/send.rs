@@ -28,6 +28,8 @@ struct SendPage {
     variables: Vec<Variable>,
     faults: Vec<Fault>,
     checked: Option<Checked>,
+    /// Whether the form has sent another message before.
+    was_used: bool,
     form_key: String,
     zone: String,
 }
@@ -117,12 +119,24 @@ pub async fn submit(visit: Visit, RawQuery(query): RawQuery, Form(form): Form) -
 
 /// The form again, with what stops the message.
 async fn refused(visit: &Visit, form: Fields, refusal: &Refusal) -> Result<Response, Refusal> {
+    if refusal.is_form_used() {
+        return used(visit, form).await;
+    }
     let named = refusal.faults();
     let mut faults: Vec<Fault> = named.iter().map(fault).collect();
     if faults.is_empty() {
         faults.push(Fault { field: "f-to".to_owned(), detail: refusal.detail().to_owned() });
     }
     faulty(visit, form, faults).await
+}
+
+/// The form again with a new key, because it has sent another message before.
+async fn used(visit: &Visit, form: Fields) -> Result<Response, Refusal> {
+    let mut page = page(visit, form, Vec::new(), None).await?;
+    page.was_used = true;
+    page.form_key.clone_from(&visit.form_key);
+    page.shell.title = format!("Error: {}", page.shell.title);
+    Ok(page.respond_with(StatusCode::UNPROCESSABLE_ENTITY))
 }
 
 async fn faulty(visit: &Visit, form: Fields, faults: Vec<Fault>) -> Result<Response, Refusal> {
@@ -212,6 +226,9 @@ fn checked(said: &Value, clock: &Clock) -> Checked {
         let shown = match check["check"].as_str().unwrap_or_default() {
             "route" if tone == "good" => {
                 format!("Sent via {}.", words::config(said["provider"].as_str().unwrap_or_default()))
+            }
+            "duplicates" if errors.iter().any(|error| error["code"] == "idempotency_key_reused") => {
+                "This form has already sent a message. Sending it asks you once more.".to_owned()
             }
             _ => detail.clone(),
         };
@@ -304,6 +321,7 @@ async fn page(visit: &Visit, given: Fields, faults: Vec<Fault>, checked: Option<
         variables: names.map(variable).collect(),
         faults,
         checked,
+        was_used: false,
         // A form that comes back keeps its key, so that sending it twice sends once.
         form_key: Some(given.get("key").to_owned())
             .filter(|key| !key.is_empty())

@@ -16,6 +16,16 @@ pub async fn theme(headers: HeaderMap, Form(form): Form) -> Result<Response, Ref
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, back(&headers)), (header::SET_COOKIE, cookie)]).into_response())
 }
 
+/// Switches single-key shortcuts on or off for a year, and goes back to the page.
+pub async fn keys(headers: HeaderMap, Form(form): Form) -> Result<Response, Refusal> {
+    let state = form.get("keys");
+    if !["on", "off"].contains(&state) {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "Keyboard shortcuts are on or off."));
+    }
+    let cookie = format!("keys={state}; Path=/; Max-Age=31536000; SameSite=Lax");
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, back(&headers)), (header::SET_COOKIE, cookie)]).into_response())
+}
+
 /// The path that the form was on. It never leads to another site.
 pub fn back(headers: &HeaderMap) -> String {
     let referrer = headers.get(header::REFERER).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -105,7 +105,11 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
     }
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let name = Some(text("recipientName")).filter(|name| !name.is_empty()).unwrap_or_else(|| text("recipientContact"));
-    let status = words::status(&row);
+    let held = held_until(&row, &events);
+    let status = match held {
+        Some(_) => words::held(),
+        None => words::status(&row),
+    };
     let lifecycle = text("lifecycle");
     let moves = ["queued", "sending", "retry_wait", "in_doubt"].contains(&&*lifecycle)
         || (text("status") == "sent" && lifecycle == "sent");
@@ -114,7 +118,7 @@ pub async fn show(visit: Visit, Path(id): Path<String>, RawQuery(query): RawQuer
     let mut shell = visit.shell(&heading, "messages");
     shell.refresh_s = moves.then_some(REFRESH_S);
     let page = MessagePage {
-        lede: lede(&row, &explained, &clock),
+        lede: lede(&row, &events, held, &explained, &clock),
         heading,
         kind: words::kind(&text("type")),
         steps: steps(&row, &status, &clock),
@@ -171,13 +175,35 @@ fn heading(row: &Value, status: &StatusWord, name: &str) -> String {
         return word.clone();
     }
     match row["status"].as_str().unwrap_or_default() {
+        _ if row["complained"] == true => format!("{word} by {name}"),
         "opened" | "read" | "clicked" => format!("{word} by {name}"),
         "delivered" => format!("{word} to {name}"),
         _ => format!("{word}: {} to {name}", words::kind(row["type"].as_str().unwrap_or_default())),
     }
 }
 
-fn lede(row: &Value, explained: &Value, clock: &Clock) -> String {
+/// Until when quiet hours hold the message, if that is what it waits for.
+fn held_until<'a>(row: &Value, events: &'a [Value]) -> Option<&'a str> {
+    let timing = ["CommunicationRescheduled", "CommunicationDeferred"];
+    let last = events.iter().rfind(|event| timing.contains(&event["type"].as_str().unwrap_or_default()))?;
+    let holds = row["status"] == "scheduled" && last["data"]["reason"] == "quiet_hours";
+    last["data"]["until"].as_str().filter(|_| holds)
+}
+
+fn lede(row: &Value, events: &[Value], held: Option<&str>, explained: &Value, clock: &Clock) -> String {
+    if let Some(until) = held.and_then(|until| clock.short(until)) {
+        return format!("Until {} ({}).", until.text, clock.zone_name());
+    }
+    let cancelled = events.iter().rfind(|event| event["type"] == "CommunicationCancelled");
+    if let Some(event) = cancelled.filter(|event| event["data"]["reason"] == "requested") {
+        let by = words::actor(event["data"]["by"].as_str().or(event["actor"].as_str()).unwrap_or_default());
+        let before = if row["attempts"] == 0 { "the first attempt" } else { "anything was sent" };
+        return format!("By {by}, before {before}.");
+    }
+    if row["lifecycle"] == "sending" && !row["deliveredAt"].is_null() {
+        let by = row["provider"].as_str().map_or_else(|| "the provider".to_owned(), words::config);
+        return format!("Reported by {by}, before it answered the attempt.");
+    }
     let pause = &explained["waitsFor"]["pause"];
     if pause.is_object() {
         let text = |name: &str| pause[name].as_str().unwrap_or_default();
@@ -299,4 +325,30 @@ pub async fn act(visit: Visit, Path((id, act)): Path<(String, String)>, Form(for
     let answer = call.send().await?;
     let shown = answer.body["id"].as_str().filter(|_| act == "resend").unwrap_or(&id).to_owned();
     Ok(Redirect::to(&format!("/messages/{}", segment(&shown))).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use events::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_was_delivered_before_the_answer_came_is_not_being_sent() {
+        let clock = Clock { now: Timestamp(1_796_000_000_000), zone: TimeZone::UTC };
+        let mut row =
+            json!({ "lifecycle": "sending", "status": "sending", "provider": "sendgrid", "deliveredAt": null });
+        let explained = json!({ "summary": "It is being sent." });
+        assert_eq!(lede(&row, &[], None, &explained, &clock), "It is being sent.");
+        row["deliveredAt"] = json!("2026-11-29T21:00:00Z");
+        let expected = "Reported by SendGrid, before it answered the attempt.";
+        assert_eq!(lede(&row, &[], None, &explained, &clock), expected);
+    }
+
+    #[test]
+    fn who_marked_a_message_as_spam_is_its_recipient() {
+        let row = json!({ "status": "delivered", "complained": true });
+        assert_eq!(heading(&row, &words::status(&row), "Ada"), "Marked as spam by Ada");
+    }
 }

@@ -249,6 +249,8 @@ fn lede(effective: &Value, person: &Value, rows: &[Value], clock: &Clock) -> Vec
     let delivered = seen + rows.iter().filter(|row| is(row, &["delivered"])).count();
     match (rows.len(), delivered) {
         (0, _) => lede.push("Nothing has been sent to this person yet.".to_owned()),
+        (1, 0) => lede.push("Their only message is not known to be delivered.".to_owned()),
+        (1, delivered) => lede.push(format!("Opened or read {seen} of {delivered} delivered.")),
         (sent, 0) => lede.push(format!("None of the newest {sent} messages is known to be delivered.")),
         (sent, delivered) => {
             lede.push(format!("Opened or read {seen} of {delivered} delivered, among the newest {sent} messages."));

@@ -137,7 +137,15 @@ fn read(said: &Value, lacks_subject: bool, has_sample: bool) -> Checked {
     checked.variables = names.map(text).collect();
     let rendered = &said["rendered"];
     if !rendered.is_null() {
-        checked.checks.push(check("good", "All template variables have a value."));
+        match (has_sample, checked.variables.is_empty()) {
+            (_, true) => (),
+            (true, false) => checked.checks.push(check("good", "All template variables have a value in the sample.")),
+            (false, false) => {
+                let text =
+                    "There is no sample data, so the preview shows the names of variables in brackets.".to_owned();
+                checked.checks.push(Check { tone: "wait", icon: "info", text });
+            }
+        }
         checked.subject = text(&rendered["subject"]);
         checked.text = text(&rendered["text"]);
         checked.html = text(&rendered["html"]);
