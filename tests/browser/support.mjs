@@ -204,8 +204,13 @@ export async function open(browser, options = {}) {
 /** What axe finds, as one line for each fault. Details are open while it looks. */
 export async function faultsOf(page) {
   await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+  // The whole page is in sight, because what lies under the dock by chance can be moved away from it.
+  const { width, height } = page.viewportSize();
+  const whole = await page.evaluate(() => document.documentElement.scrollHeight);
+  await page.setViewportSize({ width, height: Math.max(height, whole) });
   await page.evaluate(AXE);
   const found = await page.evaluate((values) => axe.run({ runOnly: { type: "tag", values } }), RULES);
+  await page.setViewportSize({ width, height });
   return found.violations.flatMap(({ id, nodes }) =>
     nodes.map((node) => `${id}: ${node.target} ${node.failureSummary.split("\n").slice(1, 3).join(" ").trim()} ${node.html.slice(0, 160)}`),
   );
