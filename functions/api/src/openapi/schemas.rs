@@ -239,7 +239,12 @@ const OBJECTS: &[(&str, &str)] = &[
          body string, bodyEncoding 'utf-8'|'base64', truncated boolean, verified boolean, status string, \
          detail string?, communications [string]",
     ),
-    ("WebhookLog", "callbacks [RecordedCallback], nextCursor string?"),
+    (
+        "ListedCallback",
+        "id string, receivedAt time, provider string, channelId string, method string, path string, \
+         verified boolean, status string, detail string?, communications [string]",
+    ),
+    ("WebhookLog", "callbacks [ListedCallback], nextCursor string?"),
     // ---- People
     ("Subject", "type string, id string"),
     ("InboundMessage", "from string, text string?"),
