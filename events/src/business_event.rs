@@ -22,6 +22,10 @@ crate::values::string_enum!(
         IdReused = "id_reused",
         /// It occurred more than 400 days ago.
         TooOld = "too_old",
+        /// It occurred, or speaks of a time, more than a day in the future.
+        InFuture = "in_future",
+        /// It is about an invoice that did not become known within a day.
+        UnknownInvoice = "unknown_invoice",
         /// Handling it failed repeatedly.
         HandlerFailed = "handler_failed",
         /// Its data was erased before it was handled.

@@ -24,6 +24,7 @@ mod documents;
 mod dry_runs;
 mod end_to_end;
 mod event_bridge;
+mod event_sources;
 mod event_types;
 mod extending;
 mod fallback;

@@ -69,7 +69,7 @@ pub fn events_of(rng: &mut SeededRng) -> Vec<Delivery> {
         all.push(Delivery { id, kind: "customer.changed", data, occurred_at: T0 + 1_000 });
     }
     let settled = json!([{ "id": "0", "balance": "0" }, { "id": "1", "balance": "0" }]);
-    let data = json!({ "asOf": "2027-02-01T00:00:00Z", "currency": "EUR", "invoices": settled });
+    let data = json!({ "asOf": "2027-01-15T20:00:00Z", "currency": "EUR", "invoices": settled });
     all.push(Delivery { id: "statement".to_owned(), kind: "ar_invoice.statement", data, occurred_at: T0 });
     all.push(Delivery { id: "moon".to_owned(), kind: "moon.landed", data: json!({}), occurred_at: T0 });
     all.push(Delivery { id: "bad".to_owned(), kind: "user.created", data: json!({}), occurred_at: T0 });

@@ -339,9 +339,9 @@ fn event_mappings(at: &Environment, client: usize, step: usize) -> Work {
 }
 
 fn automations(at: &Environment, client: usize, step: usize) -> Work {
-    let template = format!("template-{client}-{step}");
-    let path = "/api/automations/low_stock_alert".to_owned();
-    at.request(Method::PATCH, path, json!({ "template": template }), Some(template))
+    let page = format!("https://pay.example.com/{client}-{step}");
+    let path = "/api/automations/payment_link".to_owned();
+    at.request(Method::PATCH, path, json!({ "paymentUrl": page }), Some(page))
 }
 
 /// A client with its remaining requests.

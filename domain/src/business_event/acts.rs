@@ -125,6 +125,8 @@ pub struct Known<'a> {
     pub event_id: &'a str,
     /// The system that sent it.
     pub source: &'a str,
+    /// The system whose ids of invoices and payments these are.
+    pub namespace: &'a str,
     /// The name of a business that the event does not name.
     pub business_name: &'a str,
     pub now: Timestamp,

@@ -38,7 +38,7 @@ pub fn invoice(invoice: &InvoiceData, known: &Known<'_>) -> Vec<Act> {
     let bill = Bill {
         kind,
         document: Some(document(invoice, &customer.person, business_name, with)),
-        name: ["invoice", known.source, &invoice.id, "sent"],
+        name: ["invoice", known.namespace, &invoice.id, "sent"],
         entity: entity(&invoice.id),
         channels: vec![Channel::Email],
         variables: json!({
@@ -70,7 +70,7 @@ pub(super) fn confirmation(payment: &PaymentData, invoices: &[InvoiceState], kno
     let bill = Bill {
         kind,
         document: None,
-        name: ["paid", known.source, &payment.id, "confirmed"],
+        name: ["paid", known.namespace, &payment.id, "confirmed"],
         entity: entity(first),
         channels: [Channel::Email].into_iter().chain(link).collect(),
         variables: json!({

@@ -197,6 +197,14 @@ impl EventData {
         }
     }
 
+    /// The time of the state that the event tells, if it is another than that of the event.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        match self {
+            EventData::Statement { as_of, .. } => Some(*as_of),
+            _ => None,
+        }
+    }
+
     /// References to invoices by which the event can be found: ids, and numbers.
     pub fn mentions(&self) -> Vec<String> {
         let mut mentions: Vec<String> = match self {

@@ -115,7 +115,8 @@ fn invite(invitation: &InvitationData, known: &Known<'_>) -> Act {
     let reached = channels.iter().find_map(|channel| Some((*channel, user.address(*channel)?.to_owned())));
     let Some((channel, to)) = reached else { return skip("no_contact") };
     let who = user.id.clone().unwrap_or_else(|| to.clone());
-    let name = ["invite", &who, invitation.id.as_deref().unwrap_or(known.event_id)].map(str::to_owned).to_vec();
+    // Without an id of its own an invitation is the one that its link leads to.
+    let name = ["invite", &who, invitation.id.as_deref().unwrap_or(&invitation.url)].map(str::to_owned).to_vec();
     Act::Send(Box::new(SendAct {
         name,
         kind,

@@ -35,6 +35,10 @@ fn problem(error: SettingsError) -> Problem {
             };
             Problem::invalid(faults.into_iter().map(error).collect())
         }
+        SettingsError::UnknownTemplate(code) => {
+            let detail = format!("No template {code} exists. GET /api/communication-templates lists them.");
+            Problem::invalid(vec![FieldError { pointer: "/template".to_owned(), code: "unknown_template", detail }])
+        }
         SettingsError::Execute(error) => error.into(),
         SettingsError::Store(error) => error.into(),
     }
@@ -222,15 +226,17 @@ pub(crate) async fn patch_automation(
 ) -> Result<Response, Problem> {
     let kind: MessageType = kind.parse().map_err(|()| problem(SettingsError::NotFound))?;
     let mut fields = BodyReader::parse(&read_body(body).await?)?;
-    let enabled = fields.flag("enabled");
+    let defaults = AutomationSettings::default();
+    let enabled = read_flag(&mut fields, "enabled", defaults.enabled);
     let no_channels = fields.is_null("channels");
     let channels = fields.has("channels").then(|| read_channels(&mut fields));
     let no_template = fields.is_null("template");
     let template = fields.reference("template", 100);
     // Only invoices have documents. For other types the fields are unknown.
     let is_invoice = kind == MessageType::Invoice;
-    let renders = if is_invoice { fields.flag("renderInvoices") } else { None };
-    let is_required = if is_invoice { fields.flag("documentRequired") } else { None };
+    let mut read = |name, default| if is_invoice { read_flag(&mut fields, name, default) } else { None };
+    let renders = read("renderInvoices", defaults.render_invoices);
+    let is_required = read("documentRequired", defaults.document_required);
     let no_payment_url = fields.is_null("paymentUrl");
     let payment_url = read_payment_url(&mut fields, kind);
     fields.finish()?;
@@ -244,6 +250,11 @@ pub(crate) async fn patch_automation(
     };
     let changed = business_events::change_automation(&api.app, &caller, kind, change).await.map_err(problem)?;
     Ok(json(StatusCode::OK, &present_automation(kind, &changed)))
+}
+
+/// A flag, which `null` sets to its default. `None` means that it does not change.
+fn read_flag(fields: &mut BodyReader, name: &str, default: bool) -> Option<bool> {
+    if fields.is_null(name) { Some(default) } else { fields.flag(name) }
 }
 
 /// Where customers pay. Only payment links lead there.

@@ -56,7 +56,7 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ("Automations", "automations [Automation]"),
     (
         "AutomationChange",
-        "enabled? boolean, channels? [Channel]?, template? string?, paymentUrl? string:500, renderInvoices? boolean, documentRequired? boolean",
+        "enabled? boolean?, channels? [Channel]?, template? string?, paymentUrl? string:500?, renderInvoices? boolean?, documentRequired? boolean?",
     ),
     ("StoredBusinessEvent", "id string, type string, data any"),
 ];

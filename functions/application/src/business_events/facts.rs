@@ -10,6 +10,8 @@ pub(super) struct Origin<'a> {
     pub occurred_at: Timestamp,
     /// The invoice that a payment was made for by a link, and the link.
     pub link: Option<(&'a str, &'a str)>,
+    /// The zone of the customer, as far as it is known.
+    pub time_zone: Option<&'a str>,
 }
 
 impl Origin<'_> {
@@ -21,7 +23,8 @@ impl Origin<'_> {
     pub fn facts(&self, facts: &InvoiceFacts) -> (String, Vec<InvoiceEvent>) {
         match facts {
             InvoiceFacts::Issued(invoice) => {
-                let (terms, source) = (terms(invoice), self.source(invoice.revision));
+                let (mut terms, source) = (terms(invoice), self.source(invoice.revision));
+                terms.time_zone = terms.time_zone.or_else(|| self.time_zone.map(str::to_owned));
                 (invoice.id.clone(), self.with_balance(InvoiceEvent::InvoiceIssued { terms, source }, invoice))
             }
             InvoiceFacts::Changed(invoice) => {

@@ -28,6 +28,8 @@ pub(super) struct Handling<'a> {
     pub tenant: &'a TenantId,
     pub id: &'a str,
     pub event: &'a BusinessEvent,
+    /// The system whose ids of invoices the event has.
+    pub namespace: String,
 }
 
 /// The reason of an act whose invoice is not known yet. The event is tried again.
@@ -57,7 +59,7 @@ impl Handling<'_> {
     }
 
     pub(super) fn invoice(&self, id: &str) -> InvoiceRef {
-        InvoiceRef { mode: self.mode(), namespace: self.event.received.source.clone(), id: id.to_owned() }
+        InvoiceRef { mode: self.mode(), namespace: self.namespace.clone(), id: id.to_owned() }
     }
 
     /// The caller that the event sends as.

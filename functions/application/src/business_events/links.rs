@@ -3,7 +3,7 @@
 use domain::business_event::{Act, Contact, InvoiceFile, Known, LinkRequest, PaymentData, SendAct, send_link};
 use domain::payment_link::{Command, key_of};
 use domain::ports::StoreError;
-use events::{ActOutcome, Channel, MessageType};
+use events::{ActOutcome, Channel, InvoiceRef, MessageType};
 use serde_json::Value;
 
 use super::handling::{Handling, UNKNOWN_INVOICE, outcome, skipped};
@@ -24,8 +24,8 @@ pub(super) enum PaidBy {
     Nothing,
     Link {
         id: String,
-        /// The source's id of the invoice.
-        invoice: String,
+        /// The invoice that the link is for.
+        invoice: InvoiceRef,
         channel: Option<Channel>,
     },
     /// What it names is not a link of one of the invoices.
@@ -41,9 +41,10 @@ impl PaidBy {
         }
     }
 
+    /// The source's id of the invoice, and the link.
     pub fn invoice_and_link(&self) -> Option<(&str, &str)> {
         match self {
-            PaidBy::Link { id, invoice, .. } => Some((invoice, id)),
+            PaidBy::Link { id, invoice, .. } => Some((&invoice.id, id)),
             PaidBy::Nothing | PaidBy::Ignored(_) => None,
         }
     }
@@ -84,19 +85,52 @@ pub(super) async fn record_link_sending(
 }
 
 impl Handling<'_> {
-    /// The link whose token a payment names. One that expired meanwhile was used all the same.
-    pub async fn paid_by(&self, payment: &PaymentData) -> Result<PaidBy, StoreError> {
+    /// The link whose token a payment names. One that expired meanwhile was used all the same. The link names its
+    /// invoice, so a payment of an invoice that is not known by the id of the event becomes one of the link's.
+    pub async fn paid_by(&self, payment: &mut PaymentData) -> Result<PaidBy, StoreError> {
         let Some(token) = &payment.link_token else { return Ok(PaidBy::Nothing) };
         let unknown = PaidBy::Ignored("unknown_link");
         let verified = verify_payment_token(&self.app.link_keys, self.tenant, &[self.mode()], token);
         let Some((_, id)) = verified else { return Ok(unknown) };
         let state = execute::load(&*self.app.store, &key_of(self.tenant, &id)).await?.state;
         let Some(link) = state.link else { return Ok(unknown) };
-        let is_of =
-            |invoice: &&String| domain::invoice::stream_name(self.tenant, &self.invoice(invoice)) == link.invoice;
-        let paid = payment.allocations.iter().map(|(invoice, _)| invoice).find(is_of);
-        let Some(invoice) = paid.cloned() else { return Ok(PaidBy::Ignored("link_of_another_invoice")) };
+        let is_of = |invoice: &InvoiceRef| domain::invoice::stream_name(self.tenant, invoice) == link.invoice;
+        let named = payment.allocations.iter().map(|(invoice, _)| self.invoice(invoice)).find(is_of);
+        let invoice = match named {
+            Some(invoice) => Some(invoice),
+            None => self.name_invoice_of_link(&link.invoice, payment).await?,
+        };
+        let Some(invoice) = invoice else { return Ok(PaidBy::Ignored("link_of_another_invoice")) };
         Ok(PaidBy::Link { id, invoice, channel: link.sent.map(|sent| sent.channel) })
+    }
+
+    /// Has a payment name the invoice of its link, in place of one that is not known. Returns `None`, and changes nothing,
+    /// if the payment names another invoice that is.
+    async fn name_invoice_of_link(
+        &self,
+        stream: &str,
+        payment: &mut PaymentData,
+    ) -> Result<Option<InvoiceRef>, StoreError> {
+        let Some(of_link) = invoices::load(self.app, self.tenant, stream).await?.reference else { return Ok(None) };
+        let named = match payment.allocations.as_mut_slice() {
+            [only] => Some(only),
+            several => several.iter_mut().find(|(id, _)| *id == of_link.id),
+        };
+        let Some((id, _)) = named else { return Ok(None) };
+        let own = domain::invoice::stream_name(self.tenant, &self.invoice(id));
+        if invoices::load(self.app, self.tenant, &own).await?.facts.is_issued {
+            return Ok(None);
+        }
+        id.clone_from(&of_link.id);
+        Ok(Some(of_link))
+    }
+
+    /// The invoice that a payment names by this id: that of its link, or one of the event's own.
+    pub fn paid_invoice(&self, paid_by: &PaidBy, id: &str) -> InvoiceRef {
+        match paid_by {
+            PaidBy::Link { invoice, .. } if invoice.id == id => invoice.clone(),
+            PaidBy::Link { .. } | PaidBy::Nothing | PaidBy::Ignored(_) => self.invoice(id),
+        }
     }
 
     /// Records a payment at the link by which it was made. Returns what became of that, if the event names a link.

@@ -49,6 +49,8 @@ use crate::process::ProcessError;
 
 /// An event that occurred longer ago is not handled, in milliseconds.
 const MAX_AGE_MS: i64 = 400 * 24 * 3_600_000;
+/// An event of a later time is not handled, in milliseconds from now: what it says would be the newest until then.
+const MAX_AHEAD_MS: i64 = 24 * 3_600_000;
 
 /// An event as its source sent it.
 #[derive(Debug, Clone)]
@@ -105,6 +107,8 @@ pub fn id_of(tenant: &TenantId, mode: Mode, source: &str, event_id: &str) -> Str
 struct Understood {
     interpreted: Interpreted,
     mapping: Option<u32>,
+    /// The system whose ids of invoices its are. `None` means the source.
+    namespace: Option<String>,
     /// The data subject that it is about.
     subject: Option<String>,
     mentions: Vec<String>,
@@ -125,7 +129,8 @@ async fn understand(
         Interpretation::Invalid(_) => (None, seeming_mentions(&interpreted.mapped)),
         Interpretation::Unknown | Interpretation::NewerVersion => (None, Vec::new()),
     };
-    Ok(Understood { interpreted, mapping: found.and_then(|found| found.version), subject, mentions })
+    let namespace = mapping.and_then(|mapping| mapping.namespace.clone());
+    Ok(Understood { interpreted, mapping: found.and_then(|found| found.version), namespace, subject, mentions })
 }
 
 /// The ids and numbers of invoices in data that is not valid, unless they could be something else.
@@ -164,6 +169,15 @@ impl Understood {
     }
 }
 
+/// Whether an event occurs more than a day from now, or speaks of a state of then.
+fn is_in_future(meaning: &Interpretation, occurred_at: Option<Timestamp>, now: Timestamp) -> bool {
+    let as_of = match meaning {
+        Interpretation::Known(data) => data.as_of(),
+        Interpretation::Unknown | Interpretation::NewerVersion | Interpretation::Invalid(_) => None,
+    };
+    [occurred_at, as_of].into_iter().flatten().any(|at| now + MAX_AHEAD_MS < at)
+}
+
 /// Stores an event. From then on it is not lost: its timer has it handled. What is wrong with an event of HTTP is told
 /// to its caller; one from the bus is parked, because nobody waits for an answer.
 ///
@@ -174,7 +188,8 @@ pub async fn receive(app: &App, caller: &Caller, new: NewEvent) -> Result<Taken,
     caller.authorise(Permission::Integrate, Reach::Everything)?;
     let tells = new.via == IntakeChannel::Http;
     let understood = understand(app, &caller.principal.tenant, &new.source, &new.stored).await?;
-    let age = new.occurred_at.map_or(0, |at| app.host.now().millis_since(at));
+    let now = app.host.now();
+    let age = new.occurred_at.map_or(0, |at| now.millis_since(at));
     let park = match &understood.interpreted.meaning {
         Interpretation::Invalid(faults) if tells => return Err(BusinessEventError::Invalid(faults.clone())),
         Interpretation::Invalid(faults) => Some((ParkReason::Invalid, faults.clone())),
@@ -182,6 +197,7 @@ pub async fn receive(app: &App, caller: &Caller, new: NewEvent) -> Result<Taken,
         Interpretation::Known(_) | Interpretation::Unknown if MAX_AGE_MS < age => {
             Some((ParkReason::TooOld, Vec::new()))
         }
+        meaning if is_in_future(meaning, new.occurred_at, now) => Some((ParkReason::InFuture, Vec::new())),
         Interpretation::Known(_) | Interpretation::Unknown => None,
     };
     match store(app, caller, new.clone(), &understood, park).await {
@@ -210,7 +226,7 @@ pub async fn park_unread(
     caller.authorise(Permission::Integrate, Reach::Everything)?;
     let interpreted =
         Interpreted { kind: new.stored.kind.clone(), meaning: Interpretation::Unknown, mapped: Value::Null };
-    let understood = Understood { interpreted, mapping: None, subject: None, mentions: Vec::new() };
+    let understood = Understood { interpreted, mapping: None, namespace: None, subject: None, mentions: Vec::new() };
     store(app, caller, new, &understood, Some((reason, faults))).await
 }
 

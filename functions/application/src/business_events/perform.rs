@@ -25,20 +25,20 @@ use crate::process::ProcessError;
 impl Handling<'_> {
     /// Plans what the event asks for, and carries it out. Returns what became of each act, or `None` if an invoice must
     /// be printed and this function has no printer.
-    pub async fn perform(&self, data: &EventData) -> Result<Option<Vec<ActOutcome>>, ProcessError> {
-        let people = self.people(data).await?;
-        if let EventData::Statement { as_of, .. } = data {
-            let source = &self.event.received.source;
-            checks::record_statement(self.app, (self.tenant, self.mode()), source, *as_of).await?;
+    pub async fn perform(&self, mut data: EventData) -> Result<Option<Vec<ActOutcome>>, ProcessError> {
+        let people = self.people(&data).await?;
+        if let EventData::Statement { as_of, .. } = &data {
+            checks::record_statement(self.app, (self.tenant, self.mode()), &self.namespace, *as_of).await?;
         }
         let settings = settings::automations(self.app, self.tenant).await?;
-        let paid_by = match data {
+        let paid_by = match &mut data {
             EventData::PaymentReceived(payment) => self.paid_by(payment).await?,
             _ => PaidBy::Nothing,
         };
         let mut known = Known {
             event_id: &self.event.received.event_id,
             source: &self.event.received.source,
+            namespace: &self.namespace,
             business_name: self.tenant.as_str(),
             now: self.app.host.now(),
             settings: &settings,
@@ -46,13 +46,13 @@ impl Handling<'_> {
             link_channel: paid_by.channel(),
             is_repeated_alert: false,
         };
-        let mut acts = plan(data, &known);
-        if let EventData::LowStock(stock) = data
+        let mut acts = plan(&data, &known);
+        if let EventData::LowStock(stock) = &data
             && acts.iter().any(|act| matches!(act, Act::Send(_)))
             && self.is_repeated_alert(&stock.location, &stock.alert).await?
         {
             known.is_repeated_alert = true;
-            acts = plan(data, &known);
+            acts = plan(&data, &known);
         }
         if self.app.printer.is_none() && acts.iter().any(Act::prints) {
             return Ok(None);
@@ -62,14 +62,15 @@ impl Handling<'_> {
             true => invoices::collections_of(self.app, self.tenant).await?,
             false => CollectionsState::default(),
         };
+        let time_zone = people.first().and_then(|customer| customer.person.time_zone.as_deref());
         let mut outcomes = Vec::new();
         for act in acts {
             match act {
                 Act::Send(send) => outcomes.push(self.send_with_link(*send).await?),
-                Act::Facts(facts) => outcomes.push(self.record(&facts, &paid_by, &collections).await?),
+                Act::Facts(facts) => outcomes.push(self.record(&facts, time_zone, &paid_by, &collections).await?),
                 Act::Confirm(payment) => {
                     outcomes.extend(self.record_use(&paid_by, &payment.id).await?);
-                    self.confirm(&payment, known.clone(), &mut outcomes).await?;
+                    self.confirm((&payment, &paid_by), known.clone(), &mut outcomes).await?;
                 }
                 Act::Link(request) => outcomes.push(self.send_link(&request, known.clone()).await?),
                 Act::Person(person) => self.change_person(*person, &mut outcomes).await?,
@@ -116,12 +117,14 @@ impl Handling<'_> {
     async fn record(
         &self,
         facts: &InvoiceFacts,
+        time_zone: Option<&str>,
         paid_by: &PaidBy,
         collections: &CollectionsState,
     ) -> Result<ActOutcome, ProcessError> {
         let (event, occurred_at) = (self.id, self.event.received.occurred_at);
-        let (invoice, recorded) = Origin { event, occurred_at, link: paid_by.invoice_and_link() }.facts(facts);
-        let (reference, context) = (self.invoice(&invoice), self.sender("SYSTEM_events").context());
+        let origin = Origin { event, occurred_at, link: paid_by.invoice_and_link(), time_zone };
+        let (invoice, recorded) = origin.facts(facts);
+        let (reference, context) = (self.paid_invoice(paid_by, &invoice), self.sender("SYSTEM_events").context());
         let done = ActOutcome {
             reference: Some(domain::invoice::stream_name(self.tenant, &reference)),
             ..outcome(facts.act(), None)
@@ -139,19 +142,22 @@ impl Handling<'_> {
     /// Confirms a payment, once its invoices are known: they say whom it is from, and what remains.
     async fn confirm(
         &self,
-        payment: &PaymentData,
+        (payment, paid_by): (&PaymentData, &PaidBy),
         mut known: Known<'_>,
         outcomes: &mut Vec<ActOutcome>,
     ) -> Result<(), ProcessError> {
         let mut paid = Vec::new();
         for (invoice, _) in &payment.allocations {
-            let name = domain::invoice::stream_name(self.tenant, &self.invoice(invoice));
+            let name = domain::invoice::stream_name(self.tenant, &self.paid_invoice(paid_by, invoice));
             paid.push(invoices::load(self.app, self.tenant, &name).await?);
         }
         let act = MessageType::PaymentConfirmation.as_str();
         if paid.iter().any(|invoice| !invoice.facts.is_issued) {
             outcomes.push(skipped(act, None, None, UNKNOWN_INVOICE.to_owned()));
             return Ok(());
+        }
+        if let Some(reference) = paid.first().and_then(|invoice| invoice.reference.as_ref()) {
+            known.namespace = &reference.namespace;
         }
         let customer = paid.iter().find_map(|invoice| invoice.facts.customer()?.id.clone());
         let people = match customer.filter(|_| known.people.is_empty()) {

@@ -55,6 +55,7 @@ impl EventRun<'_> {
         };
         let understood = understand(self.app, self.tenant, &event.received.source, &stored).await?;
         let park = |reason, faults| Ok(Some(Command::Park { reason, faults }));
+        let namespace = understood.namespace.unwrap_or_else(|| event.received.source.clone());
         let data = match understood.interpreted.meaning {
             Interpretation::Known(data) => data,
             Interpretation::Unknown => return Ok(Some(Command::Ignore)),
@@ -62,13 +63,14 @@ impl EventRun<'_> {
             Interpretation::Invalid(faults) => return park(ParkReason::Invalid, faults),
         };
         let stream = self.key.stream_id();
-        let handling = Handling { app: self.app, tenant: self.tenant, id: &stream.id, event };
-        match handling.perform(&data).await {
+        let handling = Handling { app: self.app, tenant: self.tenant, id: &stream.id, event, namespace };
+        match handling.perform(*data).await {
             Ok(None) => Ok(None),
-            Ok(Some(acts)) => Ok(Some(match event.next_try(now).filter(|_| lacks_invoice(&acts)) {
+            Ok(Some(acts)) if lacks_invoice(&acts) => Ok(Some(match event.next_try(now) {
                 Some(until) => Command::Defer { acts, until, reason: UNKNOWN_INVOICE.to_owned() },
-                None => Command::Handle(acts),
+                None => Command::Park { reason: ParkReason::UnknownInvoice, faults: Vec::new() },
             })),
+            Ok(Some(acts)) => Ok(Some(Command::Handle(acts))),
             Err(error) if error.is_permanent() => {
                 tracing::error!(event = stream.id, %error, "a business event could not be handled");
                 Ok(Some(failed(event, now)))

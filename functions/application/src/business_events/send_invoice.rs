@@ -248,9 +248,11 @@ async fn plan(
     }
     let mut automations = settings::automations(app, tenant).await?;
     automations.entry(MessageType::Invoice).or_default().enabled = true;
+    let namespace = state.reference.as_ref().map_or("", |reference| reference.namespace.as_str());
     let known = Known {
         event_id: "",
-        source: state.reference.as_ref().map_or("", |reference| reference.namespace.as_str()),
+        source: namespace,
+        namespace,
         business_name: tenant.as_str(),
         now: app.host.now(),
         settings: &automations,

@@ -9,6 +9,7 @@ use domain::business_event::{
     interpret, mapping_faults,
 };
 use domain::ports::StoreError;
+use domain::templates::TemplateState;
 use events::{AutomationSettings, EventMapping, MessageType, TenantId};
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -27,6 +28,9 @@ pub enum SettingsError {
     /// What is wrong, by the field.
     #[error("the mapping is not valid")]
     Invalid(BTreeMap<String, &'static str>),
+    /// No template has the code.
+    #[error("there is no template {0}")]
+    UnknownTemplate(String),
     #[error(transparent)]
     Execute(#[from] ExecuteError<Changed>),
     #[error(transparent)]
@@ -138,6 +142,15 @@ pub async fn list_automations(
     Ok(AUTOMATIONS.iter().map(|kind| (*kind, changed.remove(kind).unwrap_or_default())).collect())
 }
 
+/// Whether a template has this code or id: one of the tenant's, active or not, or a built-in one.
+async fn is_template(app: &App, tenant: &TenantId, name: &str) -> Result<bool, StoreError> {
+    if domain::templates::all().iter().any(|builtin| builtin.code == name || builtin.id == name) {
+        return Ok(true);
+    }
+    let own = execute::list::<TemplateState>(&*app.store, tenant).await?;
+    Ok(own.into_iter().filter_map(|(_, state)| state.template).any(|own| own.code == name || own.id == name))
+}
+
 /// Changes the settings of an automation. `change` returns the new ones.
 ///
 /// # Errors
@@ -156,6 +169,11 @@ pub async fn change_automation(
     let key = AggregateId::<AutomationState>::new(&caller.principal.tenant, kind.as_str());
     let loaded = execute::load(&*app.store, &key).await?;
     let settings = change(loaded.state.settings.clone());
+    if let Some(template) = settings.template.as_ref().filter(|_| settings.template != loaded.state.settings.template)
+        && !is_template(app, &caller.principal.tenant, template).await?
+    {
+        return Err(SettingsError::UnknownTemplate(template.clone()));
+    }
     let command = ChangeAutomation { kind, settings };
     let changed = app.executor(&caller.context()).execute_loaded(&key, loaded, command).await;
     let changed = changed.map_err(|error| error.map_rejection(|never| match never {}))?;

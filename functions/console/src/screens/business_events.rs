@@ -138,6 +138,8 @@ fn park_reason(reason: &str) -> &'static str {
         "unknown_version" => "The version of its type is newer than this software",
         "id_reused" => "An earlier event has the same ID and other content",
         "too_old" => "It happened more than 400 days ago",
+        "in_future" => "Its time is more than a day in the future",
+        "unknown_invoice" => "The invoice that it is about did not become known",
         "handler_failed" => "Handling it failed repeatedly",
         "erased" => "Its data was erased before it was handled",
         "unknown_source" | "tenant_unknown" => "Nobody may speak for this business",
