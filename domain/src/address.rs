@@ -106,7 +106,8 @@ fn email(text: &str) -> Result<String, AddressError> {
     }
 }
 
-/// Checks that the number is possible, not that it is in use, so fictional and newly opened ranges are accepted.
+/// Checks that the number is possible, not that it is in use, so fictional and newly opened ranges are accepted. Without a
+/// plus and a region it must be in use: a national number would else be one of another country.
 fn phone(text: &str, region: Option<&str>) -> Result<String, AddressError> {
     let has_letters = text.chars().any(char::is_alphabetic);
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
@@ -114,10 +115,12 @@ fn phone(text: &str, region: Option<&str>) -> Result<String, AddressError> {
         Some(region) => PhoneNumber::parse(text, country(region)).map_err(|_| AddressError::Phone)?,
         None => PhoneNumber::from_str(&format!("+{digits}")).map_err(|_| AddressError::Phone)?,
     };
+    let says_its_country = region.is_some() || text.trim_start().starts_with('+');
     let e164 = number.to_string();
     // One national prefix is dropped, as in +44 (0)7700 900001. What begins with two has no normal form.
     let is_normal = e164 == text || PhoneNumber::from_str(&e164).is_ok_and(|again| again.to_string() == e164);
-    if is_normal && !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
+    let is_known = says_its_country || number.is_valid();
+    if is_known && is_normal && !has_letters && text.len() <= 32 && number.is_possible_with_reason().is_ok() {
         Ok(e164)
     } else {
         Err(AddressError::Phone)
@@ -143,6 +146,17 @@ mod tests {
         assert_eq!(channels("+447700900001"), [Channel::Sms, Channel::Whatsapp]);
         assert_eq!(channels("ada@example.com"), [Channel::Email]);
         assert_eq!(channels("123456789"), [Channel::Messenger, Channel::Telegram]);
+    }
+
+    #[test]
+    fn a_number_without_a_plus_is_not_taken_for_one_of_another_country() {
+        let phone = |text, region| normalise(Channel::Sms, text, region).ok();
+        for national in ["612 345 678", "5512345678", "07700 900001"] {
+            assert_eq!(phone(national, None), None, "{national}");
+        }
+        assert_eq!(phone("612 345 678", Some("ES")).as_deref(), Some("+34612345678"));
+        assert_eq!(phone("254711000000", None).as_deref(), Some("+254711000000"));
+        assert_eq!(phone("+447700900001", None).as_deref(), Some("+447700900001"));
     }
 
     #[test]

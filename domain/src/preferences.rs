@@ -131,12 +131,15 @@ impl Aggregate for Preferences {
                 self.change(*change)
             }
             Command::Choose { wanted, wants_nothing, now, defaults } => {
-                let events = self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing);
+                let mut events = self.clone().with_defaults(&defaults).choose(&wanted, wants_nothing);
                 let used = if self.page_events.day == day_of(now) { self.page_events.count } else { 0 };
-                if policy::MAX_PAGE_EVENTS_PER_DAY < used.saturating_add(events.len() as u16)
-                    && events.iter().any(allows_more)
-                {
-                    return Err(Rejection::TooManySaves);
+                let is_over = policy::MAX_PAGE_EVENTS_PER_DAY < used.saturating_add(events.len() as u16);
+                if is_over && events.iter().any(allows_more) {
+                    // What restricts always has room.
+                    events.retain(|event| !allows_more(event));
+                    if events.is_empty() {
+                        return Err(Rejection::TooManySaves);
+                    }
                 }
                 events
             }
@@ -386,6 +389,8 @@ mod tests {
         let full = save(full, max, false);
         assert_eq!(full.decide(choose(true, false, max + 1)), Err(Rejection::TooManySaves));
         assert_eq!(full.decide(choose(false, true, max + 1)).map(|events| events.len()), Ok(1), "an opt-out");
+        let mixed = full.decide(choose(true, true, max + 1)).expect("what restricts has room");
+        assert!(!mixed.is_empty() && !mixed.iter().any(allows_more), "an opt-out on a page opened before: {mixed:?}");
         assert_eq!(full.decide(choose(true, false, day)).map(|events| events.len()), Ok(1), "on the next day");
     }
 

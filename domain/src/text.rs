@@ -36,8 +36,12 @@ pub fn check_body(text: &str) -> Option<TextFault> {
 
 /// Checks a subject or a name.
 pub fn check_line(text: &str) -> Option<TextFault> {
-    let is_override = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    check_body(text).or_else(|| text.contains(is_override).then_some(TextFault::Direction))
+    check_body(text).or_else(|| changes_direction(text).then_some(TextFault::Direction))
+}
+
+/// Whether a text has characters that reverse the direction of what follows.
+pub fn changes_direction(text: &str) -> bool {
+    text.contains(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
 /// Whether a character has no visible form of its own: Unicode's default ignorable ones, and the empty Braille cell.

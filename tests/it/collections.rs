@@ -229,6 +229,32 @@ async fn a_week_later_the_reminder_goes_by_email_and_then_by_sms() {
 }
 
 #[tokio::test]
+async fn an_address_that_cannot_be_used_leaves_the_other_channels() {
+    for (customer, phone, email, reached) in [
+        ("eve", "call me", "eve@example.com", Channel::Email),
+        ("fay", "612 345 678", "fay@example.com", Channel::Email),
+        ("gus", "+447700900001", "gus at home", Channel::Sms),
+    ] {
+        let collections = Collections::new().await;
+        collections.address(customer, Channel::Email, email).await;
+        collections.address(customer, Channel::Sms, phone).await;
+        collections.issue("7", customer, 1_000, "2027-01-20").await;
+        collections.run_until(at("2027-01-27T09:01")).await;
+        let state = collections.invoice("7").await;
+        assert_eq!(issued_step(&state, "d7"), 1, "{customer}");
+        let sent = collections.sent().await;
+        assert!(sent.iter().all(|(channel, _, _)| *channel == reached), "{sent:?}");
+    }
+    let collections = Collections::new().await;
+    collections.address("hal", Channel::Email, "nowhere").await;
+    collections.address("hal", Channel::Sms, "call me").await;
+    collections.issue("7", "hal", 1_000, "2027-01-20").await;
+    collections.run_until(at("2027-01-27T09:01")).await;
+    let state = collections.invoice("7").await;
+    assert_eq!(state.outcome("d7"), Some(&StepOutcome::Skipped(StepSkipReason::NoContact)));
+}
+
+#[tokio::test]
 async fn a_customer_without_an_address_is_skipped_with_the_reason() {
     let collections = Collections::new().await;
     collections.issue("7", "nobody", 1_000, "2027-01-20").await;

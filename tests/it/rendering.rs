@@ -134,6 +134,7 @@ async fn text_that_nobody_can_read_is_refused() {
         ("content", json!("  \n "), "blank"),
         ("content", json!("a\u{0}b"), "control_characters"),
         ("content", json!("Hi {{name}}"), "no_variables"),
+        ("content", json!("<p>invoice&#x202e;fdp</p>"), "direction_characters"),
         ("subject", json!(" "), "blank"),
         ("subject", json!("invoice\u{202e}fdp"), "direction_characters"),
         ("subject", json!("Hi {{name}}"), "no_variables"),

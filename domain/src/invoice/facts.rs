@@ -293,10 +293,16 @@ impl Facts {
         currency.is_some_and(|currency| self.payments().any(|(_, payment)| payment.currency != *currency))
     }
 
+    /// What was refunded of a payment, at most all of it. What is not known to have been paid cannot be refunded, so that
+    /// never more is owed than the invoice says.
+    fn refunded(&self, id: &str, payment: &Payment, counts: impl Fn(Timestamp) -> bool) -> i64 {
+        let refunds = self.reversals().filter(|reversal| reversal.payment == id && counts(reversal.occurred_at));
+        refunds.fold(0_i64, |sum, refund| sum.saturating_add(refund.amount)).min(payment.amount)
+    }
+
     /// What is left of a payment after its refunds, which a failure takes back.
     fn left_of(&self, id: &str, payment: &Payment) -> i64 {
-        let refunds = self.reversals().filter(|reversal| reversal.payment == id);
-        refunds.fold(payment.amount, |left, refund| left.saturating_sub(refund.amount)).max(0)
+        payment.amount - self.refunded(id, payment, |_| true)
     }
 
     /// The amounts. `None` before the invoice is issued.
@@ -305,18 +311,15 @@ impl Facts {
         let counts = |payment: &Payment| self.currency.get().is_none_or(|currency| payment.currency == *currency);
         let net_since = |since: Option<Timestamp>| -> i64 {
             let is_later = |at: Timestamp| since.is_none_or(|since| since < at);
-            let is_foreign = |id: &str| self.payments().any(|(payment, found)| payment == id && !counts(found));
-            let paid = self.payments().filter(|(_, payment)| counts(payment) && is_later(payment.occurred_at));
-            let reversed = self.reversals().filter(|reversal| is_later(reversal.occurred_at));
-            let reversed = reversed.filter(|reversal| !is_foreign(&reversal.payment));
-            let failed =
-                self.payments().filter(|(id, payment)| counts(payment) && self.failed_at(id).is_some_and(is_later));
-            let paid = paid.fold(0_i64, |sum, (_, payment)| sum.saturating_add(payment.amount));
-            let net = reversed.fold(paid, |sum, reversal| sum.saturating_sub(reversal.amount));
-            failed.fold(net, |sum, (id, payment)| sum.saturating_sub(self.left_of(id, payment)))
+            self.payments().filter(|(_, payment)| counts(payment)).fold(0, |net, (id, payment)| {
+                let paid = if is_later(payment.occurred_at) { payment.amount } else { 0 };
+                let refunded = self.refunded(id, payment, |_| true) - self.refunded(id, payment, |at| !is_later(at));
+                let failed = if self.failed_at(id).is_some_and(is_later) { self.left_of(id, payment) } else { 0 };
+                net.saturating_add(paid).saturating_sub(refunded).saturating_sub(failed)
+            })
         };
         let paid = net_since(None);
-        let by_payments = total.saturating_sub(paid).max(0);
+        let by_payments = total.saturating_sub(paid).clamp(0, total.max(0));
         let stated = self.balance.get();
         let by_balance = stated.map(|stated| stated.amount.saturating_sub(net_since(Some(stated.at))).max(0));
         let owed = by_balance.map_or(by_payments, |by_balance| by_balance.min(by_payments));

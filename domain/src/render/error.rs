@@ -23,6 +23,8 @@ pub enum RenderError {
     Empty,
     #[error("nothing in the rendered message can be seen")]
     Blank,
+    #[error("the rendered message has characters that change the direction of text")]
+    Direction,
 }
 
 impl RenderError {
@@ -38,6 +40,7 @@ impl RenderError {
             RenderError::TooLarge => "too_large",
             RenderError::Empty => "empty",
             RenderError::Blank => "blank",
+            RenderError::Direction => "direction_characters",
         }
     }
 }

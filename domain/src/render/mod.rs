@@ -179,6 +179,10 @@ pub fn render_request(
     if text::check_body(&message.text) == Some(TextFault::Blank) && !needs_no_text && !has_image {
         return Err(RenderError::Blank);
     }
+    // Entities of HTML are characters only now.
+    if text::changes_direction(&message.text) || message.subject.as_deref().is_some_and(text::changes_direction) {
+        return Err(RenderError::Direction);
+    }
     Ok(RenderedMessage {
         media: links,
         location: location.clone(),

@@ -313,7 +313,7 @@ pub(crate) async fn webhook_log(
     let mut callbacks: Vec<Value> = page.entries.iter().map(|(name, entry)| present_callback(name, entry)).collect();
     // A page of bodies could be larger than an answer of Lambda may be.
     for callback in callbacks.iter_mut().filter_map(Value::as_object_mut) {
-        ["headers", "body", "bodyEncoding", "truncated"].map(|name| callback.remove(name));
+        callback.retain(|name, _| !["headers", "body", "bodyEncoding", "truncated"].contains(&name.as_str()));
     }
     Ok(json(StatusCode::OK, &json!({ "callbacks": callbacks, "nextCursor": page.next })))
 }

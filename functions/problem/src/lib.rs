@@ -223,7 +223,8 @@ impl From<TemplateError> for Problem {
                     | RenderError::Template(_)
                     | RenderError::TooComplex(_)
                     | RenderError::TooManySteps
-                    | RenderError::Blank => "/variables",
+                    | RenderError::Blank
+                    | RenderError::Direction => "/variables",
                     RenderError::UnknownTemplate(_)
                     | RenderError::WrongChannel(_)
                     | RenderError::TooLarge

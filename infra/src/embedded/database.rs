@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, oneshot};
 
 use super::known_addresses::KnownAddresses;
-use super::records::{LastStored, Records};
+use super::records::Records;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS events (
@@ -220,6 +220,13 @@ impl Database {
         answer.await.map_err(|_| stopped())?
     }
 
+    /// Asks for a commit soon, which stores the records that have changed. Nobody waits for it.
+    pub(super) fn commit_soon(&self) {
+        let nothing: Job = Box::new(|_| Box::new(|_| ()));
+        // A writer that has stopped refuses every write that somebody waits for.
+        let _ = self.writer.send(nothing);
+    }
+
     /// Runs `query` on a reader, which sees every commit whose jobs have returned.
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -242,7 +249,6 @@ impl Database {
 }
 
 fn write_loop(connection: &Connection, jobs: &Receiver<Job>, records: &Records) {
-    let mut last_stored = LastStored::default();
     let run = |sql| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
     let mut is_busy = false;
     while let Ok(first) = jobs.recv() {
@@ -261,9 +267,9 @@ fn write_loop(connection: &Connection, jobs: &Receiver<Job>, records: &Records) 
                     }
                 }
             }
-            let stored = records.store(connection, &last_stored)?;
+            let stored = records.store(connection)?;
             run("COMMIT")?;
-            records.stored(stored, &mut last_stored);
+            records.stored(stored);
             Ok(())
         });
         if outcome.is_err() {
@@ -376,6 +382,24 @@ mod tests {
         panics.await.expect_err("the write fails");
         put(&database, "after").await.expect("a write");
         assert_eq!(count(&database), 2, "nothing of the write is left");
+    }
+
+    #[tokio::test]
+    async fn a_record_is_stored_no_later_than_what_follows_it() {
+        use domain::ports::CoordinationStore;
+        let folder = Folder::new("records");
+        let database = Database::open(&folder.file(), false).expect("a database");
+        assert_eq!(database.compare_and_swap("gate#a", 0, "one").await, Ok(None));
+        let found =
+            database.compare_and_swap("gate#a", 0, "other").await.expect("an answer").expect("another was first");
+        assert_eq!((found.version, found.body.as_str()), (1, "one"));
+        assert_eq!(database.compare_and_swap("gate#a", 1, "two").await, Ok(None));
+        put(&database, "a claim").await.expect("a write");
+        // As a process finds it that starts after kill -9.
+        let next = Database::open_read_only(&folder.file()).expect("a database");
+        let stored = next.read_versioned(&["gate#a".to_owned(), "gate#b".to_owned()]).await.expect("records");
+        assert_eq!(stored[0].as_ref().map(|record| (record.version, record.body.as_str())), Some((2, "two")));
+        assert_eq!(stored[1], None);
     }
 
     fn count_rows(connection: &Connection) -> i64 {

@@ -1,16 +1,13 @@
 //! Small records that are changed with almost every message, such as rate limits. They are kept in memory, because one
-//! process alone uses the file, and stored now and then with commits that happen anyway.
+//! process alone uses the file, and stored with the next commit. What follows from a change, such as the claim of an
+//! attempt, is never stored before it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use domain::ports::VersionedRecord;
 use rusqlite::{Connection, OptionalExtension, params};
-
-/// How old what is stored may be.
-const STORE_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Held {
     /// `None` if there is no such record.
@@ -21,15 +18,6 @@ struct Held {
 #[derive(Default)]
 pub(super) struct Records {
     held: Mutex<HashMap<String, Held>>,
-}
-
-/// When records were last stored.
-pub(super) struct LastStored(Instant);
-
-impl Default for LastStored {
-    fn default() -> Self {
-        LastStored(Instant::now())
-    }
 }
 
 impl Records {
@@ -68,11 +56,8 @@ impl Records {
         self.lock().clear();
     }
 
-    /// Stores what has changed, as a part of a commit, if it is time. [`Records::stored`] is called after the commit.
-    pub fn store(&self, connection: &Connection, last: &LastStored) -> rusqlite::Result<Vec<(String, u64)>> {
-        if last.0.elapsed() < STORE_INTERVAL {
-            return Ok(Vec::new());
-        }
+    /// Stores what has changed, as a part of a commit. [`Records::stored`] is called after the commit.
+    pub fn store(&self, connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
         let mut stored = Vec::new();
         for (name, held) in self.lock().iter().filter(|(_, held)| !held.is_stored) {
             let Some(VersionedRecord { version, body }) = &held.record else { continue };
@@ -84,7 +69,7 @@ impl Records {
     }
 
     /// Marks what a commit has stored, unless it has changed since.
-    pub fn stored(&self, names: Vec<(String, u64)>, last: &mut LastStored) {
+    pub fn stored(&self, names: Vec<(String, u64)>) {
         let mut records = self.lock();
         for (name, version) in names {
             if let Some(held) = records.get_mut(&name)
@@ -92,7 +77,6 @@ impl Records {
             {
                 held.is_stored = true;
             }
-            last.0 = Instant::now();
         }
     }
 }

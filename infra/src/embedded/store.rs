@@ -125,7 +125,9 @@ impl CoordinationStore for Database {
         expected: u64,
         body: &str,
     ) -> Result<Option<VersionedRecord>, StoreError> {
-        self.records.swap(name, expected, body, || self.load_record(name))
+        let found = self.records.swap(name, expected, body, || self.load_record(name))?;
+        self.commit_soon();
+        Ok(found)
     }
 
     async fn add_within(&self, name: &str, amount: i64, most: i64, until: Timestamp) -> Result<Addition, StoreError> {

@@ -24,7 +24,7 @@ pub async fn list(
     after: Option<&str>,
     size: usize,
 ) -> Result<RowPage<BusinessEventRow>, BusinessEventError> {
-    caller.authorise(Permission::View, Reach::Tenant)?;
+    caller.authorise(Permission::View, Reach::Everything)?;
     let (tenant, mode) = (caller.principal.tenant.clone(), caller.principal.mode);
     let scope = ViewScope { view: BusinessEventRow::VIEW, tenant, mode };
     let matches = |row: &BusinessEventRow| filter.matches(row);
@@ -51,7 +51,7 @@ pub async fn find(
     caller: &Caller,
     id: &str,
 ) -> Result<(BusinessEvent, Option<Timestamp>), BusinessEventError> {
-    caller.authorise(Permission::View, Reach::Tenant)?;
+    caller.authorise(Permission::View, Reach::Everything)?;
     let (event, loaded) = load(app, caller, id).await?;
     Ok((event, loaded.wake))
 }
@@ -66,7 +66,7 @@ pub async fn history(
     caller: &Caller,
     id: &str,
 ) -> Result<Vec<RecordedEvent<BusinessEventEvent>>, BusinessEventError> {
-    caller.authorise(Permission::View, Reach::Tenant)?;
+    caller.authorise(Permission::View, Reach::Everything)?;
     let (_, loaded) = load(app, caller, id).await?;
     Ok(execute::history_of(&*app.store, &stream(&caller.principal.tenant, id), &loaded).await?)
 }

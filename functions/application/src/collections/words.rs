@@ -19,7 +19,7 @@ use crate::business_events::persons;
 use crate::caller::Caller;
 use crate::execute::ExecuteError;
 use crate::invoices;
-use crate::messages::{self, ChannelChoice, IdempotencyKey, MessageError, NewContent, NewMessage, NewStep};
+use crate::messages::{self, ChannelChoice, Field, IdempotencyKey, MessageError, NewContent, NewMessage, NewStep};
 use crate::payment_links::{IssuedLink, LinkIssuer};
 use crate::process::ProcessError;
 
@@ -64,33 +64,47 @@ pub(super) async fn send(
         sending.refused = Some((StepSkipReason::NoContact, format!("no_contact:{}", wanted.join(","))));
         return Ok(sending);
     }
-    let (first, others) = match step.mode {
-        StepMode::All => (channels, Vec::new()),
-        StepMode::Escalate => (channels[..1].to_vec(), channels[1..].to_vec()),
+    let ways = match step.mode {
+        StepMode::All => channels.into_iter().map(|channel| vec![channel]).collect(),
+        StepMode::Escalate => vec![channels],
     };
-    for (channel, to) in first {
-        let fallback = others.iter().map(|(other, to)| NewStep {
-            channel: Some(ChannelChoice::Fixed(*other)),
-            to: Some(to.clone()),
-            after_ms: Some(step.escalate_after_ms),
-            unless: Some(step.unless),
-            ..NewStep::default()
-        });
-        let key = IdempotencyKey::derived(&["notice", name, channel.as_str()]);
-        let communication = messages::id_of(&caller, &key);
-        let message = NewMessage {
-            channel: Some(ChannelChoice::Fixed(channel)),
-            to: Some(to),
-            fallback: fallback.collect(),
-            idempotency_key: Some(key),
-            ..message.clone()
-        };
-        match refusal(messages::send(app, &caller, &message).await)? {
-            None => {
-                record_links(app, &caller, &links, (channel, communication)).await?;
-                sending.messages.push(NoticeMessage { channel, communication });
+    for mut way in ways {
+        // Each round that is refused for an address has one channel less.
+        while let [(channel, to), others @ ..] = way.as_slice() {
+            let channel = *channel;
+            let fallback = others.iter().map(|(other, to)| NewStep {
+                channel: Some(ChannelChoice::Fixed(*other)),
+                to: Some(to.clone()),
+                after_ms: Some(step.escalate_after_ms),
+                unless: Some(step.unless),
+                ..NewStep::default()
+            });
+            let key = IdempotencyKey::derived(&["notice", name, channel.as_str()]);
+            let communication = messages::id_of(&caller, &key);
+            let message = NewMessage {
+                channel: Some(ChannelChoice::Fixed(channel)),
+                to: Some(to.clone()),
+                fallback: fallback.collect(),
+                idempotency_key: Some(key),
+                ..message.clone()
+            };
+            let sent = messages::send(app, &caller, &message).await;
+            if let Some(unusable) = unusable_addresses(&sent) {
+                let (kept, dropped): (Vec<_>, Vec<_>) =
+                    way.into_iter().enumerate().partition(|(index, _)| !unusable.contains(index));
+                let names: Vec<&str> = dropped.iter().map(|(_, (channel, _))| channel.as_str()).collect();
+                sending.refused = Some((StepSkipReason::NoContact, format!("not_an_address:{}", names.join(","))));
+                way = kept.into_iter().map(|(_, reachable)| reachable).collect();
+                continue;
             }
-            Some(refused) => sending.refused = Some(refused),
+            match refusal(sent)? {
+                None => {
+                    record_links(app, &caller, &links, (channel, communication)).await?;
+                    sending.messages.push(NoticeMessage { channel, communication });
+                }
+                Some(refused) => sending.refused = Some(refused),
+            }
+            break;
         }
     }
     Ok(sending)
@@ -212,6 +226,14 @@ fn message(
         fingerprint: "notice".to_owned(),
         ..NewMessage::default()
     }
+}
+
+/// The channels of a message whose addresses cannot be used, by their places, if that alone is why it was refused. The
+/// others can still reach the customer.
+fn unusable_addresses(sent: &Result<messages::Accepted, MessageError>) -> Option<Vec<usize>> {
+    let Err(MessageError::Invalid(faults)) = sent else { return None };
+    let is_about_addresses = !faults.is_empty() && faults.iter().all(|fault| fault.field == Field::To);
+    is_about_addresses.then(|| faults.iter().map(|fault| fault.step.map_or(0, |step| step + 1)).collect())
 }
 
 /// Why a message was refused. `None` if it was accepted.

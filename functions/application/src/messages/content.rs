@@ -228,7 +228,11 @@ pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut
     let field = match error {
         RenderError::MissingVariables(_) => Field::Variables,
         RenderError::UnknownTemplate(_) | RenderError::WrongChannel(_) => Field::Template,
-        RenderError::Template(_) | RenderError::TooComplex(_) | RenderError::TooManySteps | RenderError::Blank
+        RenderError::Template(_)
+        | RenderError::TooComplex(_)
+        | RenderError::TooManySteps
+        | RenderError::Blank
+        | RenderError::Direction
             if has_template =>
         {
             Field::Variables
@@ -238,7 +242,8 @@ pub(super) fn render_fault(error: &RenderError, has_template: bool, faults: &mut
         | RenderError::TooManySteps
         | RenderError::TooLarge
         | RenderError::Empty
-        | RenderError::Blank => Field::Content,
+        | RenderError::Blank
+        | RenderError::Direction => Field::Content,
     };
     faults.add(field, error.kind(), format!("The message cannot be rendered: {error}."));
 }
