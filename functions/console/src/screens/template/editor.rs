@@ -39,6 +39,8 @@ pub struct EditorPage {
     saved: String,
     next: u64,
     faults: Vec<Fault>,
+    /// Whether the page answers a request that was refused.
+    is_refused: bool,
     fault_heading: &'static str,
     channels: Vec<Choice>,
     locales: Vec<Choice>,
@@ -284,6 +286,7 @@ impl Loaded {
             saved,
             next: version + 1,
             faults,
+            is_refused,
             fault_heading: if is_refused { "This cannot be done yet" } else { "This draft cannot be published yet" },
             channels: self.channels(),
             locales: self.locales(),
