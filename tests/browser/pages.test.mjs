@@ -100,6 +100,8 @@ test("the first stop of the keyboard skips to the content", async () => {
   const page = await open(browser);
   for (const path of paths) {
     await page.goto(tidings.url + path);
+    // A page that says what is wrong has the focus there.
+    if (await page.locator("[autofocus]").count()) continue;
     await page.keyboard.press("Tab");
     assert.equal(await page.evaluate(() => document.activeElement.className), "skip", path);
   }
