@@ -100,8 +100,11 @@ test("the first stop of the keyboard skips to the content", async () => {
   const page = await open(browser);
   for (const path of paths) {
     await page.goto(tidings.url + path);
-    // A page that says what is wrong has the focus there.
-    if (await page.locator("[autofocus]").count()) continue;
+    if (await page.locator("[autofocus]").count()) {
+      const isThere = await page.evaluate(() => document.activeElement.matches(".errors[autofocus], .note[autofocus]"));
+      assert.ok(isThere, `${path}: a page that says what is wrong has the focus there`);
+      continue;
+    }
     await page.keyboard.press("Tab");
     assert.equal(await page.evaluate(() => document.activeElement.className), "skip", path);
   }

@@ -312,7 +312,9 @@ impl Bug {
                 }
             }
             Bug::ListingForgotten => append.listing = Listing::Unchanged,
-            Bug::ClaimUnconditional => append.unmoved.clear(),
+            Bug::ClaimUnconditional if append.encoded_events.iter().any(|line| is(line, "DeliveryAttemptStarted")) => {
+                append.unmoved.clear();
+            }
             Bug::FallbackUnconditional => {
                 let fallback = |line: &String| is(line, "CommunicationRequested") && line.contains("fallback_of");
                 for line in append.encoded_events.iter_mut().filter(|line| fallback(line)) {
