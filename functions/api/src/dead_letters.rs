@@ -29,6 +29,17 @@ pub(crate) fn dead_letter_reasons() -> Vec<&'static str> {
     DeadLetterReason::names().into_iter().chain([FailReason::InDoubt.as_str()]).collect()
 }
 
+/// The dead letters of a channel and a time.
+fn read_filter(query: &mut QueryParams) -> ListFilter {
+    ListFilter {
+        dead_letters_only: true,
+        channel: query.choice("channel", &Channel::names()),
+        from: query.time("from", false),
+        to: query.time("to", true),
+        ..ListFilter::default()
+    }
+}
+
 pub(crate) async fn list(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
@@ -36,15 +47,11 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
     let filter = ListFilter {
-        dead_letters_only: true,
-        channel: query.choice("channel", &Channel::names()),
         kind: read_type_filter(&mut query),
         dead_letter_reason: query.choice("reason", &dead_letter_reasons()),
         reason: query.text("cause"),
         provider: query.text("provider"),
-        from: query.time("from", false),
-        to: query.time("to", true),
-        ..ListFilter::default()
+        ..read_filter(&mut query)
     };
     let paging = Paging::read(&mut query, &filter, is_communication_id);
     query.finish()?;
@@ -58,13 +65,7 @@ pub(crate) async fn causes(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = QueryParams::parse(query)?;
-    let filter = ListFilter {
-        dead_letters_only: true,
-        channel: query.choice("channel", &Channel::names()),
-        from: query.time("from", false),
-        to: query.time("to", true),
-        ..ListFilter::default()
-    };
+    let filter = read_filter(&mut query);
     query.finish()?;
     let found = messages::causes(&api.app, &caller, &filter).await.map_err(problem)?;
     let present = |(Cause { channel, reason, cause, provider }, group): &(Cause, CauseCount)| {
