@@ -126,7 +126,9 @@ impl CoordinationStore for Database {
         body: &str,
     ) -> Result<Option<VersionedRecord>, StoreError> {
         let found = self.records.swap(name, expected, body, || self.load_record(name))?;
-        self.commit_soon();
+        if found.is_none() {
+            self.commit_soon();
+        }
         Ok(found)
     }
 

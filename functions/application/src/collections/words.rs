@@ -54,7 +54,9 @@ pub(super) async fn send(
     }
     let caller = sender(tenant, notice);
     let customer = customer(app, tenant, notice).await?;
-    let links = links(app, &caller, kept).await?;
+    let context = caller.context();
+    let issuer = LinkIssuer::automatic(app, &context, (tenant, notice.mode)).await?;
+    let links = links(issuer.as_ref(), kept).await?;
     let addresses = links.iter().map(|(invoice, link)| (invoice.clone(), link.url.clone())).collect();
     let message = message(app, tenant, &rules, (notice, &customer), (kept, &told, &addresses), step);
     let mut sending = Sending::default();
@@ -99,7 +101,7 @@ pub(super) async fn send(
             }
             match refusal(sent)? {
                 None => {
-                    record_links(app, &caller, &links, (channel, communication)).await?;
+                    record_links(issuer.as_ref(), &links, (channel, communication)).await?;
                     sending.messages.push(NoticeMessage { channel, communication });
                 }
                 Some(refused) => sending.refused = Some(refused),
@@ -134,9 +136,8 @@ async fn customer(app: &App, tenant: &TenantId, notice: &Notice) -> Result<Known
 /// The links by which the invoices can be paid, by their streams.
 type Links = BTreeMap<String, IssuedLink>;
 
-async fn links(app: &App, caller: &Caller, kept: &[NoticeInvoice]) -> Result<Links, ProcessError> {
-    let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
-    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(Links::new()) };
+async fn links(issuer: Option<&LinkIssuer<'_>>, kept: &[NoticeInvoice]) -> Result<Links, ProcessError> {
+    let Some(issuer) = issuer else { return Ok(Links::new()) };
     let links = try_join_all(kept.iter().map(|joined| issuer.link_of(&joined.invoice))).await?;
     let named = kept.iter().zip(links).filter_map(|(joined, link)| Some((joined.invoice.clone(), link?)));
     Ok(named.collect())
@@ -144,13 +145,11 @@ async fn links(app: &App, caller: &Caller, kept: &[NoticeInvoice]) -> Result<Lin
 
 /// Records by which channel the links go to the customer. A payment by one of them is confirmed by that channel, too.
 async fn record_links(
-    app: &App,
-    caller: &Caller,
+    issuer: Option<&LinkIssuer<'_>>,
     links: &Links,
     (channel, communication): (Channel, CommunicationId),
 ) -> Result<(), ProcessError> {
-    let (context, of) = (caller.context(), (&caller.principal.tenant, caller.principal.mode));
-    let Some(issuer) = LinkIssuer::automatic(app, &context, of).await? else { return Ok(()) };
+    let Some(issuer) = issuer else { return Ok(()) };
     let recorded = links.values().map(|link| issuer.record_sending(&link.id, channel, communication));
     try_join_all(recorded).await?;
     Ok(())
