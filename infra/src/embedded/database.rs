@@ -52,7 +52,7 @@ CREATE TABLE IF NOT EXISTS cursors (consumer TEXT PRIMARY KEY, changed INTEGER N
 ";
 
 /// The schema version of the views. The views of a file with another version are rebuilt from its streams.
-const VIEWS_VERSION: i64 = 7;
+const VIEWS_VERSION: i64 = 8;
 const DROP_VIEWS: &str = "
 DROP TABLE IF EXISTS view_rows; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS view_times; DROP TABLE IF EXISTS cursors;";
 
