@@ -254,6 +254,7 @@ async fn a_draft_is_saved_with_faults_mended_and_published() {
     let builtin = format!("{TEMPLATES}/tpl_invoice_sms/draft");
     let system = server.request(Method::PUT, &builtin).json(&json!({ "bodyTemplate": "x" }));
     assert_eq!(server.answer(system).await.status, StatusCode::CONFLICT);
+    assert_eq!(server.get(&builtin).await.status, StatusCode::CONFLICT);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -329,7 +329,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation("previewTemplate", "Render a template exactly as it would be sent")
         .may_take("PreviewRequest", r#"{"variables":{"customerName":"Ada"},"locale":"es"}"#)
         .answers(200, "Preview"),
-    get("getTemplateDraft", "TemplateDraft", "Get the draft of a template's next version; the ETag is its number"),
+    get("getTemplateDraft", "TemplateDraft", "Get the draft of a template's next version; the ETag is its number")
+        .problems(&[Conflict]),
     operation("saveTemplateDraft", "Save a draft, in place of the one before it; no message uses it")
         .headers("If-Match? string")
         .takes("NewTemplateDraft", r#"{"bodyTemplate":"Hello {{customerName}}","baseVersion":1}"#)
